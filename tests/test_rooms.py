@@ -110,6 +110,7 @@ REACHES = {
     "alert_routes.py": {"maintenance"},  # `alerts routes validate` needs no hub
     "audit.py": {"observability"},  # `audit verify` reads the whole trail where it is
     "bench.py": {"bench"},
+    "bench_alerts.py": {"bench"},
     "bench_dags.py": {"app", "bench", "connectors"},  # writes the snapshots that the DAG files read
     "bench_events.py": {"bench"},
     "bench_stack.py": {"bench"},

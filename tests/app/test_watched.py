@@ -101,17 +101,16 @@ def test_declarations_are_read_again_only_when_a_file_changes(
 
 
 def test_credentials_that_end_soon_are_an_alert_that_names_the_field(store: Store) -> None:
-    """Never the value. Each connection is a request to Airflow: it is looked up once in a while."""
+    """Never the value."""
     query(
         store,
         "INSERT INTO integration (integration_id, kind, name, settings, connection_id, created_by, updated_by)"
         " VALUES ('crm', 'hubspot', 'CRM', '{}', 'crm_connection', 'ada', 'ada'),"
         " ('shop', 'commercetools', 'Shop', '{}', 'gone', 'ada', 'ada') RETURNING 1",
     )
-    end, asked = datetime.now(UTC) + timedelta(days=3), []
+    end = datetime.now(UTC) + timedelta(days=3)
 
     def connection_of(connection_id: str) -> Connection | None:
-        asked.append(connection_id)
         if connection_id == "gone":
             return None
         return Connection(
@@ -124,9 +123,39 @@ def test_credentials_that_end_soon_are_an_alert_that_names_the_field(store: Stor
 
     assert (name, what.message) == ("crm", f"The credentials of crm end on {end:%Y-%m-%d %H:%M} UTC (expires_at)")
     assert "hunter2" not in repr(what)
-    assert asked == ["crm_connection", "gone"]
     end += timedelta(days=60)
     assert found(store, watched.conditions(connection_of=connection_of), Kind.SECRET_EXPIRES) == {}
+
+
+def test_credentials_that_are_entered_are_read_at_the_next_look_and_the_others_in_turn(store: Store) -> None:
+    """Each connection is a request to Airflow, and there may be hundreds; but an alert must not take an hour."""
+    query(
+        store,
+        "INSERT INTO integration (integration_id, kind, name, settings, connection_id, created_by, updated_by)"
+        " SELECT 'crm_' || number, 'hubspot', 'CRM', '{}', 'crm_' || number, 'ada', 'ada'"
+        "   FROM generate_series(1, 45) AS number RETURNING 1",
+    )
+    asked: list[str] = []
+
+    def connection_of(connection_id: str) -> Connection | None:
+        asked.append(connection_id)
+        return None
+
+    conditions = watched.conditions(connection_of=connection_of)
+
+    def look() -> list[str]:
+        asked.clear()
+        assert found(store, conditions, Kind.SECRET_EXPIRES) == {}
+        return list(asked)
+
+    assert len(look()) == 45
+    turns = [look() for _ in range(3)]
+    assert [len(turn) for turn in turns] == [20, 20, 20]
+    assert len({name for turn in turns for name in turn}) == 45
+
+    last = turns[-1][-1]
+    query(store, "UPDATE integration SET version = version + 1 WHERE integration_id = %s RETURNING 1", last)
+    assert last in look()
 
 
 def test_the_folders_that_are_on_this_machine_are_watched(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def list_routes(store: OpenStore) -> RoutesPage:
     "/alert-routes",
     summary="Add a route, or replace the one of its name",
     response_model=RouteDocument,
-    responses=KEYED | documented(404),
+    responses=KEYED | documented(404, 409),
 )
 def add_route(store: OpenStore, caller: Operator, request: OneEffect, body: Route) -> Response:
     """Messages that wait for it go the new way. A route that a file declares is changed there."""

@@ -43,6 +43,8 @@ log = logger("crossdock.app.alert_sender")
 _RETRY_S = 5.0
 #: Its time is when the sender last had an answer of the hub's database.
 ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
+#: What was sent of an outage that is not over: a sender that is started anew meanwhile must not send it again.
+OUTAGE = Path(os.environ.get("HUB_HOME") or tempfile.gettempdir()) / "crossdock-alert-sender.outage"
 
 
 class RememberedConnections:
@@ -93,7 +95,7 @@ def sync_declared(store: Store) -> None:
 def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
     """Send alerts until it is over, from the moment at which the hub's database can be reached."""
     hub = settings().name
-    watch = DatabaseWatch(hub, last_resort(settings().alert_last_resort.get_secret_value()))
+    watch = DatabaseWatch(hub, last_resort(settings().alert_last_resort.get_secret_value()), memory=OUTAGE)
     watch.start(is_over)
     store = _opened(open_store, is_over)
     if store is None:
@@ -106,7 +108,7 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
     AlertSender(
         store,
         channels,
-        SenderConfig(hub=hub),
+        SenderConfig(hub=hub, airflow_url=os.environ.get("AIRFLOW__API__BASE_URL", "")),
         check=[alarms_check(connections), sync_declared],
         is_over=is_over,
         on_answer=lambda: note_answer(watch),

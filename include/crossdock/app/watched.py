@@ -7,10 +7,10 @@ In Airflow's processes only: a command has other settings, and cannot read conne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from crossdock.app.streams import existing
 from crossdock.connectors.declarative import files
@@ -30,8 +30,8 @@ from crossdock.sync.model import SyncRequest
 
 #: How long the streams that exist are kept: to read them takes hundreds of files.
 _STREAMS_EVERY_S = 300.0
-#: The same for credentials, each of which is a request to Airflow.
-_CREDENTIALS_EVERY_S = 3600.0
+#: How many connections are read again at each look: each is a request to Airflow, and there are looks every ten seconds.
+_CREDENTIALS_AT_ONCE = 20
 _FILE_URL = "file://"
 
 Answer = TypeVar("Answer")
@@ -52,12 +52,12 @@ def conditions(
 ) -> Mapping[Kind, Condition]:
     """Build the conditions that `maintenance.alarms.check` takes. Keep them: what is costly is found out at times only."""
     streams = _Kept(lambda _: scheduled_streams(), _STREAMS_EVERY_S)
-    credentials = _Kept(lambda work: _expiries(work, connection_of), _CREDENTIALS_EVERY_S)
+    credentials = _Credentials(connection_of)
     declarations = _Declarations()
     return {
         Kind.STREAM_STALE: lambda work: stale_streams.stale(work, streams(work), datetime.now(UTC)),
         Kind.DECLARATION_INVALID: lambda _: declarations.invalid(),
-        Kind.SECRET_EXPIRES: lambda work: _expiring(credentials(work), datetime.now(UTC)),
+        Kind.SECRET_EXPIRES: lambda work: _expiring(credentials.expiries(work), datetime.now(UTC)),
         Kind.DISK_LOW: lambda work: capacity.low_disks(work, folders(), settings().disk_free_percent),
     }
 
@@ -117,20 +117,46 @@ def _found_in(error: InvalidDeclaration) -> Found:
     )
 
 
-def _expiries(work: Work, connection_of: Callable[[str], Connection | None]) -> list[tuple[str, str, datetime]]:
-    """List what ends at a known time: integration, field, when."""
-    return [
-        (integration, field, at)
-        for integration, connection_id in _connections(work)
-        if (connection := connection_of(connection_id)) is not None
-        for field, at in secret_expiry.expiries(connection).items()
-    ]
+class _Credentials:
+    """
+    When credentials end.
+
+    Those of an integration that is new or was changed are read at once; of the others a few at each look, in turn, since
+    somebody may change a connection in Airflow.
+    """
+
+    def __init__(self, connection_of: Callable[[str], Connection | None]) -> None:
+        self._connection_of = connection_of
+        #: Integration → what the registry had of it, and what was read; those that were read longest ago come first.
+        self._known: dict[str, tuple[_Registered, list[tuple[str, datetime]]]] = {}
+
+    def expiries(self, work: Work) -> list[tuple[str, str, datetime]]:
+        """List what ends at a known time: integration, field, when."""
+        registered = _registered(work)
+        self._known = {name: known for name, known in self._known.items() if registered.get(name) == known[0]}
+        again = list(self._known)[:_CREDENTIALS_AT_ONCE]
+        for name in (*(name for name in registered if name not in self._known), *again):
+            connection = self._connection_of(registered[name].connection_id)
+            found = list(secret_expiry.expiries(connection).items()) if connection else []
+            self._known.pop(name, None)
+            self._known[name] = registered[name], found
+        return [(name, field, at) for name, (_, found) in self._known.items() for field, at in found]
 
 
-def _connections(work: Work) -> Iterator[tuple[str, str]]:
-    registered = {one.integration_id: one.connection_id for one in repository.list_all(work)}
-    declared = {name: prefixed(name) for name in files.paths() if name not in registered}
-    yield from {**registered, **declared}.items()
+class _Registered(NamedTuple):
+    connection_id: str
+    #: Of the integration in the registry, which counts each change; 0 for one that is declared only.
+    version: int
+    credentials_set_at: datetime | None
+
+
+def _registered(work: Work) -> dict[str, _Registered]:
+    registered = {
+        one.integration_id: _Registered(one.connection_id, one.version, one.credentials_set_at)
+        for one in repository.list_all(work)
+    }
+    declared = {name: _Registered(prefixed(name), 0, None) for name in files.paths() if name not in registered}
+    return {**registered, **declared}
 
 
 def _expiring(known: list[tuple[str, str, datetime]], now: datetime) -> dict[str, Found]:

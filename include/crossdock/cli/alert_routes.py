@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +13,16 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
+from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Say who gets which alerts.")
 
 Name = Annotated[str, typer.Argument(help="Name, as ./hub alerts routes list shows it.")]
 Patterns = list[str] | None
+_WINDOW = re.compile(
+    r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*)\s+)?(?P<begins>[0-9]{2}:[0-9]{2})-(?P<ends>[0-9]{2}:[0-9]{2})"
+)
 
 
 @app.command("list")
@@ -60,12 +65,22 @@ def add_route(
     remind_every_hours: Annotated[
         int, typer.Option(min=0, max=168, help="How often a cause that lasts is sent again; 0: never.")
     ] = 1,
+    quiet: Annotated[
+        list[str] | None, typer.Option(help="Hours in which it sends nothing: 22:00-07:00, or sat,sun 00:00-00:00.")
+    ] = None,
+    zone: Annotated[str | None, typer.Option(help="The time zone of the quiet hours, such as Europe/Berlin.")] = None,
+    critical_waits: Annotated[
+        bool, typer.Option("--critical-waits", help="In quiet hours, hold critical alerts, too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """
-    Add a route, or replace the one of its name. Quiet hours are declared in a file: docs/how-to/get-alerts.md.
+    Add a route, or replace the one of its name.
 
     Example: ./hub alerts routes add on-call --integration ops_mail --to ada@shop.example --severity critical
+
+    Example: ./hub alerts routes add office --integration ops_slack --quiet 18:00-08:00 --quiet "sat,sun 00:00-00:00"
+    --zone Europe/Berlin
     """
     body = {
         "name": name,
@@ -75,6 +90,7 @@ def add_route(
         "severity": severity,
         "streams": stream or [],
         "integrations": of or [],
+        "quiet": quiet_hours(quiet or [], zone, critical_passes=not critical_waits),
         "digest_over": digest_over or None,
         "remind_every_hours": remind_every_hours or None,
     }
@@ -83,6 +99,31 @@ def add_route(
         console.show_json(found)
         return
     console.success(f"The route {name} sends over {integration}. To try it: ./hub alerts test {name}")
+
+
+def quiet_hours(windows: list[str], zone: str | None, *, critical_passes: bool) -> dict[str, Any] | None:
+    """
+    Read the quiet hours as they are given: `22:00-07:00` on every day, `sat,sun 00:00-00:00` on some.
+
+    Raises:
+        BadRequest: a window has another form, or there is a zone without windows or the other way round.
+
+    """
+    if bool(windows) != bool(zone):
+        raise BadRequest("Quiet hours need both --quiet (22:00-07:00) and --zone (Europe/Berlin)")
+    if not windows:
+        return None
+    return {"zone": zone, "windows": [_window(text) for text in windows], "critical_passes": critical_passes}
+
+
+def _window(text: str) -> dict[str, Any]:
+    found = _WINDOW.fullmatch(text.strip().lower())
+    if found is None:
+        raise BadRequest(
+            f"{text!r} is no window of quiet hours (expected something like 22:00-07:00 or sat,sun 00:00-00:00)"
+        )
+    days = {"days": found["days"].split(",")} if found["days"] else {}
+    return {**days, "from": found["begins"], "to": found["ends"]}
 
 
 @app.command("remove")

@@ -31,6 +31,9 @@ from crossdock.stack.home import project
 
 class Benchmarks(LazyCommandGroup):
     lazy_commands: ClassVar[Mapping[str, LazyCommand]] = {
+        "alerts": LazyCommand(
+            "crossdock.cli.bench_alerts:bench_alerts", "Measure the way from a cause to its message."
+        ),
         "dags": LazyCommand("crossdock.cli.bench_dags:bench_dags", "Measure DAG files with many integrations."),
         "events": LazyCommand("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import cast
 
 import msgspec
 
@@ -62,6 +63,12 @@ _CHECK = b"""
 SELECT holder, token FROM lease
  WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
    FOR SHARE
+"""
+
+_FREE_SINCE = b"""
+SELECT expires_at FROM lease
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
+   AND expires_at < clock_timestamp() AND isfinite(expires_at)
 """
 
 _RENEW = b"""
@@ -124,6 +131,12 @@ def holder(work: Work, key: LeaseKey) -> str | None:
     """Name the run that has the lease and renews it; None if nobody does."""
     row = work.execute(_LIVE_HOLDER, msgspec.structs.asdict(key)).fetchone()
     return str(row[0]) if row else None
+
+
+def free_since(work: Work, key: LeaseKey) -> datetime | None:
+    """Read when the lease ran out or was released; None if somebody holds it, or nobody ever did."""
+    row = work.execute(_FREE_SINCE, msgspec.structs.asdict(key)).fetchone()
+    return cast("datetime", row[0]) if row else None
 
 
 def check(work: Work, key: LeaseKey, run_id: str, token: int) -> None:

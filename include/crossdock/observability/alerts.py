@@ -42,6 +42,7 @@ class Kind(StrEnum):
     DATABASE_GROWTH = "database_growth"
     BACKUP_OLD = "backup_old"
     CHANNEL_DOWN = "channel_down"
+    SENDER_AWAY = "sender_away"
     ALERT_ROUTES_INVALID = "alert_routes_invalid"
     HUB_DATABASE_DOWN = "hub_database_down"
     AIRFLOW_UNREACHABLE = "airflow_unreachable"
@@ -141,6 +142,12 @@ ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO UPDATE
 RETURNING xmax = 0
 """
 
+_ADD_PAST = b"""
+INSERT INTO alert (kind, subject, message, records, examples, integration, stream, at, closed_at)
+VALUES (%(kind)s, %(subject)s, %(message)s, %(records)s, %(examples)s, %(integration)s, %(stream)s, %(since)s,
+        clock_timestamp())
+"""
+
 _CLOSE = b"""
 UPDATE alert SET closed_at = clock_timestamp()
  WHERE kind = ANY(%(kinds)s) AND subject = %(subject)s AND closed_at IS NULL
@@ -183,6 +190,12 @@ def add(work: Work, kind: Kind | OwnKind, subject: str, found: Found) -> bool:
     values = {"kind": str(kind), "subject": subject, **msgspec.structs.asdict(found), "examples": examples}
     row = work.execute(_ADD, values).fetchone()
     return bool(row and row[0])
+
+
+def add_past(work: Work, kind: Kind, subject: str, found: Found, *, since: datetime) -> None:
+    """Add an alert that is over already: it began *since*, and ends now."""
+    values = {"kind": str(kind), "subject": subject, **msgspec.structs.asdict(found), "since": since}
+    work.execute(_ADD_PAST, {**values, "examples": [_shown(example) for example in found.examples[:EXAMPLES]]})
 
 
 def _shown(example: str) -> str:

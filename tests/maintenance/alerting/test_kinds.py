@@ -29,7 +29,7 @@ def test_a_kind_says_all_that_a_person_needs(kind: Kind) -> None:
 @pytest.mark.parametrize("described", [kind for kind in KINDS.values() if kind.command], ids=lambda kind: kind.command)
 def test_the_command_of_a_kind_exists(described: AlertKind) -> None:
     """With its options: it is read at night, and copied."""
-    program, *words = shlex.split(described.command.format(subject="subject"))
+    program, *words = shlex.split(described.command.format(subject="subject", stream="shop.orders"))
     command = typer.main.get_command(app)
     while below := getattr(command, "list_commands", None):
         name = words.pop(0)

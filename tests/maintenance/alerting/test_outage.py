@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 
 import pytest
 
@@ -20,11 +21,19 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 class Watched:
     """A watch whose clock the test sets, and what came over its last resort."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Path | None = None) -> None:
         self.now_s = 1_000.0
         self.got: list[AlertMessage] = []
         self.is_down = False
-        self.watch = DatabaseWatch("the hub", self._take, clock=lambda: self.now_s)
+        self.memory = memory
+        self.watch = self._new_watch()
+
+    def _new_watch(self) -> DatabaseWatch:
+        return DatabaseWatch("the hub", self._take, memory=self.memory, clock=lambda: self.now_s)
+
+    def restart(self) -> None:
+        """The process ends, and another one begins."""
+        self.watch = self._new_watch()
 
     def _take(self, message: AlertMessage) -> None:
         if self.is_down:
@@ -52,6 +61,32 @@ def test_an_outage_is_told_once_an_hour_and_its_end_once() -> None:
     assert len({message.message_id for message in watched.got}) == 3
     assert len({message.thread_id for message in watched.got}) == 1
     assert watched.got[0].causes[0].kind == "hub_database_down"
+
+
+def test_a_process_that_is_restarted_in_an_outage_tells_it_neither_anew_nor_forgets_its_end(tmp_path: Path) -> None:
+    """A supervisor that starts it again each minute would wake a person each minute."""
+    watched = Watched(tmp_path / "told")
+    watched.after(40, answers=False)
+    for _ in range(3):
+        watched.restart()
+        assert watched.after(0, answers=False) == ["opened"], "nobody has answered yet: it is not over"
+        assert watched.after(60, answers=False) == ["opened"]
+    assert watched.after(3600, answers=False) == ["opened", "continues"]
+    watched.restart()
+    assert watched.after(1, answers=True) == ["opened", "continues", "closed"]
+    watched.restart()
+    assert watched.after(100, answers=True) == ["opened", "continues", "closed"]
+    assert len({message.causes[0].since for message in watched.got}) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"since": 1}'])
+def test_a_memory_that_cannot_be_read_or_written_keeps_nothing_from_being_told(tmp_path: Path, text: str) -> None:
+    broken, missing = tmp_path / "told", tmp_path / "no_folder" / "told"
+    broken.write_text(text)
+    for place in (broken, missing):
+        watched = Watched(place)
+        assert watched.after(40, answers=False) == ["opened"]
+        assert watched.after(1, answers=True) == ["opened", "closed"]
 
 
 def test_a_last_resort_that_fails_is_tried_again_with_the_same_message() -> None:

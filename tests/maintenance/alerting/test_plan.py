@@ -47,6 +47,7 @@ class World:
     mutes: list[Mute] = field(default_factory=list)
     #: What was written, when, and whether it is sent (True), waits (None) or was refused (False).
     log: list[tuple[Planned, datetime, bool | None]] = field(default_factory=list)
+    settled: set[int] = field(default_factory=set)
 
     def open(self, subject: str, kind: str = "k", **fields: Any) -> None:
         if not self._find(kind, subject):
@@ -68,9 +69,18 @@ class World:
 
     def plan(self, *, ends: bool | None = True) -> list[str]:
         """Write what is due; return `says subject` of each alert in it. *ends*: sent, refused, or still waiting."""
-        planned = plan.plan(self.alerts, self.routes, self.mutes, list(self._told()), hub="hub", now=self.now)
+        told = list(self._told())
+        planned = plan.plan(self.alerts, self.routes, self.mutes, told, hub="hub", now=self.now)
+        self._leave_out_settled(planned, told)
         self.log += [(each, self.now, ends) for each in planned]
         return [f"{says} {self.alerts[number].subject}" for each in planned for number, says in each.says.items()]
+
+    def _leave_out_settled(self, planned: list[Planned], told: list[Said]) -> None:
+        """A plan without what is settled is the same plan, always: this is what it means."""
+        rows = [row for row in self.alerts if row.alert_id not in self.settled]
+        rest = [each for each in told if each.alert_id not in self.settled]
+        assert plan.plan(rows, self.routes, self.mutes, rest, hub="hub", now=self.now) == planned
+        self.settled.update(plan.settled(rows, self.routes, self.mutes, rest, now=self.now))
 
     def after(self, time: timedelta, *, ends: bool | None = True) -> list[str]:
         self.now += time
@@ -372,3 +382,17 @@ def refuse_broken(world: World, placed: PlacedRoute) -> None:
             if takes and not muted and not says:
                 near = [at for at in told.get(row.cause, []) if at > row.closed_at - HOUR]
                 assert near, f"{row} passed, and nobody was told of its cause"
+
+
+def test_an_alert_is_settled_an_hour_after_its_end_and_not_while_quiet_hours_hold_it() -> None:
+    """Each round would read the alerts of a week otherwise, and all that was said of them."""
+    world = World([route(), route("night", quiet=NIGHT)], now=MONDAY + EVENING)
+    world.open("a")
+    world.plan()
+    world.close("a")
+    world.plan()
+    world.after(2 * HOUR)
+    assert world.settled == set()
+    world.after(9 * HOUR)
+    world.after(2 * HOUR)
+    assert world.settled == {0}

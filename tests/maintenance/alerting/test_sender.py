@@ -141,6 +141,38 @@ def test_an_alert_that_stays_open_does_not_make_every_plan_longer(store: Store, 
     assert query(store, "SELECT says FROM alert_message_cause ORDER BY message_no") == [("opened",), ("continues",)]
 
 
+_HISTORY = """
+WITH old AS (
+    INSERT INTO alert (kind, subject, message, at, closed_at)
+    SELECT 'run_failed', 's' || number, 'm', clock_timestamp() - interval '2 days', clock_timestamp() - interval '1 day'
+      FROM generate_series(1, 20000) AS number RETURNING alert_id),
+sent AS (
+    INSERT INTO alert_message (message_id, route, integration, recipients, thread_id, occasion, message, state, ended_at)
+    SELECT says || alert_id, 'ops', 'ops', '{}', 't', says, '{}', 'sent', clock_timestamp() - interval '1 day'
+      FROM old, unnest(ARRAY['opened', 'closed']) AS says RETURNING message_no, message_id)
+INSERT INTO alert_message_cause
+SELECT message_no, right(message_id, -6)::bigint, left(message_id, 6) FROM sent RETURNING 1
+"""
+
+
+def test_what_is_over_is_read_once_and_by_no_later_plan(store: Store, receivers: Receivers) -> None:
+    """A plan is made each second. Its statements must not read the history, also where the statistics are old."""
+    add_route(store)
+    query(store, _HISTORY)
+    send_due(store, receivers)
+    fail(store)
+    send_due(store, receivers)
+
+    assert receivers["ops"].titles == ["[warning] shop.orders: HTTP 503"]
+    with store.transaction() as work:
+        now = repository.now(work)
+        assert [alert.subject for alert in repository.alerts(work, now)] == ["shop.orders"]
+        for statement in (repository.OF_PLAN_ALERTS, repository.OF_PLAN_SAID):
+            explained = work.execute(b"EXPLAIN " + statement, {"now": now, "since": now - timedelta(days=7)})
+            lines = "\n".join(line for (line,) in explained)
+            assert "Seq Scan" not in lines, lines
+
+
 def test_a_machine_whose_clock_is_wrong_reminds_once_an_hour(
     store: Store, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,6 +319,33 @@ def test_the_log_names_no_address_that_a_mail_server_repeats(store: Store, recei
         found = [alert.message for alert in alerts.find(work, is_open=True, before=None, limit=10)]
     assert "no such user" in (message.error or "")
     assert "ada" not in f"{message.error} {found}"
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(4, 0), (90, 1)])
+def test_a_sender_that_was_away_for_long_says_since_when(
+    store: Store, receivers: Receivers, minutes: int, told: int
+) -> None:
+    """While it is away nobody is told of anything, and of that neither."""
+    add_route(store)
+    send_due(store, receivers)
+    query(store, f"UPDATE lease SET expires_at = expires_at - interval '{minutes} minutes' RETURNING 1")
+    query(store, "UPDATE alert_route SET created_at = created_at - interval '1 day' RETURNING 1")
+    for _ in range(2):
+        send_due(store, receivers)
+
+    got = [message for message in receivers["ops"].got if message["causes"][0]["kind"] == "sender_away"]
+    assert len(got) == told
+    for message in got:
+        assert message["title"].startswith("[closed] No alert was sent from ")
+        assert f"for {minutes} minutes" in message["causes"][0]["message"]
+        assert message["causes"][0]["since"] < message["causes"][0]["until"]
+
+
+def test_a_first_start_was_never_away(store: Store, receivers: Receivers) -> None:
+    add_route(store)
+    send_due(store, receivers)
+
+    assert receivers["ops"].every == []
 
 
 def test_one_sender_works_at_a_time(store: Store, receivers: Receivers) -> None:

@@ -16,7 +16,7 @@ class AlertKind:
     hub_does: str
     #: What a person does next.
     next_step: str
-    #: The command of the next step, with `{subject}` for the alert's subject; empty if there is none.
+    #: The command of the next step, with `{subject}` or `{stream}` for those of the alert; empty if there is none.
     command: str = ""
     #: For the reference: as long as what the alert is open, what its subject is, and a message as it may be.
     open_while: str = ""
@@ -39,7 +39,7 @@ _OF_SYNCS: Mapping[str, AlertKind] = {
         example="Run orders-20261121T093000-1f2e3d4c failed: GET /orders at shop.example answered HTTP 503",
         hub_does="What the run loaded stays. The next run reads what it did not load.",
         next_step="Read the end of the failed task's log; once the cause is gone, clear the task or wait for the next run.",
-        command="./hub runs",
+        command="./hub runs --stream {stream}",
     ),
     Kind.RUN_HELD: AlertKind(
         severity=Severity.WARNING,
@@ -48,7 +48,7 @@ _OF_SYNCS: Mapping[str, AlertKind] = {
         example="Run inventory-20261121T093000-1f2e3d4c of shop_eu.inventory is on hold: it read 12 records of 48,000",
         hub_does="Nothing of the run is loaded, and nothing is deleted.",
         next_step="Check the source. If it really shrank, sync it again with --full --allow-shrink.",
-        command="./hub runs",
+        command="./hub runs --stream {stream}",
     ),
     Kind.RUN_LATE: AlertKind(
         severity=Severity.WARNING,
@@ -57,7 +57,7 @@ _OF_SYNCS: Mapping[str, AlertKind] = {
         example="sync_shop_eu_orders run scheduled__2026-11-21T09:30:00 has been running 30 minutes longer than usual",
         hub_does="The run goes on. The next one waits for it.",
         next_step="Look at what its task waits for: a slow source, a rate limit, a busy database.",
-        command="./hub runs",
+        command="./hub runs --stream {stream}",
     ),
     Kind.DAG_FAILED: AlertKind(
         severity=Severity.WARNING,
@@ -221,7 +221,8 @@ _OF_CALLS: Mapping[str, AlertKind] = {
     Kind.SECRET_EXPIRES: AlertKind(
         severity=Severity.WARNING,
         open_while="credentials end within `HUB_SECRET_EXPIRES_DAYS`, or have ended. Known are a JSON Web Token, a client "
-        "certificate (`cert_file`), and the field `expires_at` of a connection; the hub looks once an hour",
+        "certificate (`cert_file`), and the field `expires_at` of a connection. What is entered in the hub counts at once; what is "
+        "changed in Airflow is seen within minutes, 20 connections every ten seconds",
         about="the integration",
         example="The credentials of crm end on 2026-12-05 00:00 UTC (cert_file)",
         hub_does="It uses them until they are refused. Tokens that it fetches itself are renewed and open no alert.",
@@ -268,6 +269,16 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         hub_does="No message is lost: they wait in order and are sent when the channel is back.",
         next_step="Test the route; if the channel's login was refused, enter it again.",
         command="./hub integration test {subject}",
+    ),
+    Kind.SENDER_AWAY: AlertKind(
+        severity=Severity.WARNING,
+        open_while="the alert sender was away for more than five minutes. It is sent once, as closed, when it is back",
+        about="the alert sender",
+        example="No alert was sent from 2026-11-21T22:04:11Z on, for 94 minutes: the alert sender did not run, or could not reach "
+        "the hub's database. What began meanwhile is sent now",
+        hub_does="What began meanwhile is sent now, and what came and went meanwhile, too.",
+        next_step="Find out who stopped it. Run a second one on another machine: it takes over within 20 seconds.",
+        command="./hub status",
     ),
     Kind.ALERT_ROUTES_INVALID: AlertKind(
         severity=Severity.WARNING,

@@ -54,7 +54,7 @@ class Cause:
     next_step: str = ""
     #: The command of the next step; empty if there is none.
     command: str = ""
-    #: The page or document of the next step; empty if there is none.
+    #: Airflow's page of the run or the DAG; empty if there is none.
     link: str = ""
 
 

@@ -6,7 +6,11 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
 
 from crossdock.core.log import logger
 from crossdock.maintenance.alerting.kinds import kind_of
@@ -22,6 +26,14 @@ _HOUR_S, _RETRY_S = 3600.0, 15.0
 _LOOK_EVERY_S = 1.0
 
 
+class _Notice(msgspec.Struct, frozen=True):
+    """What was sent of an outage over the last resort."""
+
+    since: datetime
+    #: When the last message was sent.
+    at: datetime
+
+
 class DatabaseWatch:
     """
     Watches how long ago the database has answered, and tells once an hour while it does not, and once when it does again.
@@ -32,6 +44,7 @@ class DatabaseWatch:
         hub: The name of the installation.
         send: Sends over the last resort; None if there is none.
         patience: For how long no answer is no reason to tell anybody.
+        memory: A file with what was sent of an outage that is not over. A process that is started anew goes on from there.
         clock: Counts seconds. It never jumps, as the time of a machine does that wakes up or is set: that is no outage.
 
     """
@@ -42,6 +55,7 @@ class DatabaseWatch:
         send: Callable[[AlertMessage], None] | None,
         *,
         patience: timedelta = PATIENCE,
+        memory: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hub, self._send, self._patience_s, self._now_s = hub, send, patience.total_seconds(), clock
@@ -54,10 +68,14 @@ class DatabaseWatch:
         #: The closing message, until it is sent.
         self._closing: AlertMessage | None = None
         self._was_sent = False
+        self._has_answered = False
+        self._memory = memory
+        self._resume()
 
     def answered(self) -> None:
         """Note that the database has answered."""
         self._answered_at_s = self._now_s()
+        self._has_answered = True
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Watch until it is over."""
@@ -75,13 +93,14 @@ class DatabaseWatch:
         now_s = self._now_s()
         if now_s - answered_at_s > self._patience_s:
             self._down(answered_at_s, now_s)
-        elif self._is_down:
+        elif self._is_down and self._has_answered:
             self._is_down = False
             log.info("The hub's database answers again")
             if self._was_sent:
                 self._closing, self._next_at_s = self._message(Occasion.CLOSED, now_s), now_s
-        if self._closing and now_s >= self._next_at_s:
-            self._closing = None if self._tell(self._closing, now_s) else self._closing
+        if self._closing and now_s >= self._next_at_s and self._tell(self._closing, now_s):
+            self._closing = None
+            self._forget()
 
     def _down(self, answered_at_s: float, now_s: float) -> None:
         if not self._is_down:
@@ -98,6 +117,33 @@ class DatabaseWatch:
         )
         if self._tell(self._message(Occasion.CONTINUES if self._was_sent else Occasion.OPENED, now_s), now_s):
             self._was_sent, self._next_at_s = True, now_s + _HOUR_S
+            self._remember()
+
+    def _remember(self) -> None:
+        """Note what was sent. A disk that takes no file costs a message that comes twice, and no more."""
+        if self._memory:
+            with suppress(OSError):
+                notice = _Notice(since=self._since, at=datetime.now(UTC))
+                self._memory.write_bytes(msgspec.json.encode(notice))
+
+    def _forget(self) -> None:
+        if self._memory:
+            with suppress(OSError):
+                self._memory.unlink(missing_ok=True)
+
+    def _resume(self) -> None:
+        """Go on with an outage of which another process has sent a message, as if this one had."""
+        try:
+            notice = msgspec.json.decode(self._memory.read_bytes(), type=_Notice) if self._memory else None
+        except (OSError, msgspec.MsgspecError):
+            return
+        if notice is None:
+            return
+        ago_s = max(0.0, (datetime.now(UTC) - notice.at).total_seconds())
+        down_for_s = max(0.0, (datetime.now(UTC) - notice.since).total_seconds())
+        self._is_down = self._was_sent = True
+        self._since, self._since_s = notice.since, self._now_s() - down_for_s
+        self._next_at_s = self._now_s() + max(0.0, _HOUR_S - ago_s)
 
     def _tell(self, message: AlertMessage, now_s: float) -> bool:
         if self._send is None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from crossdock.maintenance.alerting import texts
 from crossdock.maintenance.alerting.model import AlertMessage, Occasion, Severity
@@ -42,31 +43,73 @@ def plan(
     *,
     hub: str,
     now: datetime,
+    airflow_url: str = "",
 ) -> list[Planned]:
     """
     Say what is to be sent now.
 
     Args:
-        alerts: Those that are open, and those that closed lately.
+        alerts: Those that are open, and those that closed lately and are not `settled`.
         routes: All of them.
         mutes: All that may cover one of *alerts* now or when it closed.
         said: What was sent or waits, of *alerts* and of others of their causes within the last hour.
         hub: The name of the installation.
         now: The time.
+        airflow_url: Where Airflow's pages are; empty for messages without links.
 
     """
-    by_route: dict[str, list[Said]] = {}
-    for each in said:
-        by_route.setdefault(each.route, []).append(each)
+    histories = _histories(said)
     newest_first = sorted(alerts, key=lambda alert: alert.alert_id, reverse=True)
     planned: list[Planned] = []
     for placed in routes:
-        history = _History(by_route.get(placed.route.name, ()))
+        history = histories.get(placed.route.name, _NOTHING)
         due = sorted(
             _due(newest_first, placed, mutes, history, now), key=lambda each: (each.since, each.alert.alert_id)
         )
-        planned += _messages(placed.route, due, hub, now)
+        planned += _messages(placed.route, due, _Sender(hub, airflow_url), now)
     return planned
+
+
+def settled(
+    alerts: Iterable[AlertRow],
+    routes: Sequence[PlacedRoute],
+    mutes: Sequence[Mute],
+    said: Iterable[Said],
+    *,
+    now: datetime,
+) -> list[int]:
+    """
+    Find the alerts of which nothing will ever be said again, so that later plans need not read them.
+
+    They closed more than an hour ago, no route has anything to say of them or may have after its quiet hours, and what was
+    said of their cause is so long ago that it keeps nothing of a newer alert back. A route that takes them later on takes
+    none that closed before.
+    """
+    histories = _histories(said)
+    return [
+        alert.alert_id
+        for alert in alerts
+        if alert.closed_at
+        and alert.closed_at < now - HOUR
+        and all(_is_settled(alert, each, mutes, histories.get(each.route.name, _NOTHING), now) for each in routes)
+    ]
+
+
+def _is_settled(alert: AlertRow, placed: PlacedRoute, mutes: Sequence[Mute], history: _History, now: datetime) -> bool:
+    last_at = history.last_at(alert)
+    return (
+        not placed.route.holds(alert.severity, now)
+        and not history.is_waiting(alert)
+        and (last_at is None or last_at < now - HOUR)
+        and _said_of_closed(alert, placed, mutes, history) is None
+    )
+
+
+class _Sender(NamedTuple):
+    """Who sends, as its messages say."""
+
+    hub: str
+    airflow_url: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +146,16 @@ class _History:
 
     def is_waiting(self, alert: AlertRow) -> bool:
         return alert.cause in self._waiting
+
+
+_NOTHING = _History(())
+
+
+def _histories(said: Iterable[Said]) -> dict[str, _History]:
+    by_route: dict[str, list[Said]] = {}
+    for each in said:
+        by_route.setdefault(each.route, []).append(each)
+    return {route: _History(of_route) for route, of_route in by_route.items()}
 
 
 def _due(
@@ -174,7 +227,7 @@ def _said_of_closed(alert: AlertRow, placed: PlacedRoute, mutes: Sequence[Mute],
     return _Due(alert, Says.PASSED, closed_at) if _goes(alert, placed.route, mutes, closed_at) else None
 
 
-def _messages(route: Route, due: Sequence[_Due], hub: str, now: datetime) -> Iterator[Planned]:
+def _messages(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -> Iterator[Planned]:
     """Write a message for each, or one for all of them."""
     if not due:
         return
@@ -183,10 +236,10 @@ def _messages(route: Route, due: Sequence[_Due], hub: str, now: datetime) -> Ite
             return
         if len(due) > route.digest_over:
             for at in range(0, len(due), _MOST_CAUSES):
-                yield _digest(route, due[at : at + _MOST_CAUSES], hub, now)
+                yield _digest(route, due[at : at + _MOST_CAUSES], sender, now)
             return
     for each in due:
-        yield _single(route, each, hub, now)
+        yield _single(route, each, sender, now)
 
 
 _OCCASIONS = {
@@ -197,9 +250,9 @@ _OCCASIONS = {
 }
 
 
-def _single(route: Route, due: _Due, hub: str, now: datetime) -> Planned:
+def _single(route: Route, due: _Due, sender: _Sender, now: datetime) -> Planned:
     alert = due.alert
-    cause, occasion = texts.cause_of(alert), _OCCASIONS[due.says]
+    cause, occasion = texts.cause_of(alert, sender.airflow_url), _OCCASIONS[due.says]
     message = AlertMessage(
         message_id=_id(route.name, due.says, str(alert.alert_id), now.isoformat()),
         thread_id=_id(route.name, *alert.cause),
@@ -207,14 +260,14 @@ def _single(route: Route, due: _Due, hub: str, now: datetime) -> Planned:
         severity=cause.severity,
         title=texts.title_of(cause, occasion),
         causes=(cause,),
-        hub=hub,
+        hub=sender.hub,
         at=now,
     )
     return Planned(route=route, message=message, says={alert.alert_id: due.says})
 
 
-def _digest(route: Route, due: Sequence[_Due], hub: str, now: datetime) -> Planned:
-    causes = tuple(texts.cause_of(each.alert) for each in due)
+def _digest(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -> Planned:
+    causes = tuple(texts.cause_of(each.alert, sender.airflow_url) for each in due)
     ids = [f"{each.alert.alert_id} {each.says}" for each in due]
     message = AlertMessage(
         message_id=_id(route.name, *ids, now.isoformat()),
@@ -223,7 +276,7 @@ def _digest(route: Route, due: Sequence[_Due], hub: str, now: datetime) -> Plann
         severity=texts.severity_of(causes),
         title=texts.digest_title_of(causes),
         causes=causes,
-        hub=hub,
+        hub=sender.hub,
         at=now,
     )
     return Planned(route=route, message=message, says={each.alert.alert_id: each.says for each in due})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -71,26 +71,35 @@ _LATELY = timedelta(days=7)
 #: The clock by which all of it is written: by one that is an hour ahead, each reminder would be due at once, again and again.
 _NOW = b"SELECT clock_timestamp()"
 
-_ALERTS = b"""
+#: Read by every plan, once a second.
+OF_PLAN_ALERTS = b"""
 SELECT alert_id, kind, subject, message, at, closed_at, records, examples, integration, stream,
        acknowledged_at IS NOT NULL AND (acknowledged_until IS NULL OR acknowledged_until > %(now)s)
-  FROM alert WHERE closed_at IS NULL OR closed_at > %(since)s
+  FROM alert WHERE closed_at IS NULL OR (closed_at > %(since)s AND NOT settled)
 """
 
-_SAID = b"""
+#: One alert after the other, each by its keys (OFFSET 0 keeps it so): a plan for a table whose statistics are old would read
+#: the messages of months, every second.
+OF_PLAN_SAID = b"""
 SELECT route, alert_id, kind, subject,
        max(coalesce(ended_at, created_at)) FILTER (WHERE says <> 'closed'),
        coalesce(bool_or(state IN ('waiting', 'sending')) FILTER (WHERE says <> 'closed'), false),
        coalesce(bool_or(state <> 'refused') FILTER (WHERE says <> 'closed'), false),
        bool_or(says IN ('closed', 'passed'))
-  FROM alert_message_cause
-  JOIN (SELECT alert_id, kind, subject FROM alert WHERE closed_at IS NULL OR closed_at > %(since)s) AS alert
-       USING (alert_id)
-  JOIN alert_message USING (message_no)
+  FROM (SELECT alert_id, kind, subject FROM alert
+         WHERE closed_at IS NULL OR (closed_at > %(since)s AND NOT settled) OFFSET 0) AS alert,
+       LATERAL (SELECT message_no, says FROM alert_message_cause AS cause
+                 WHERE cause.alert_id = alert.alert_id OFFSET 0) AS cause,
+       LATERAL (SELECT route, state, ended_at, created_at FROM alert_message AS message
+                 WHERE message.message_no = cause.message_no OFFSET 0) AS message
  GROUP BY route, alert_id, kind, subject
 """
 
+_MARK_SETTLED = b"UPDATE alert SET settled = true WHERE alert_id = ANY(%(alert_ids)s)"
+
 _ROUTES = b"SELECT definition, created_at, declared_in FROM alert_route ORDER BY name"
+
+_COUNT_ROUTES = b"SELECT count(*) FROM alert_route"
 
 #: What a route says of how and to whom, and not of which alerts.
 _HOW = ["integration", "recipients", "quiet", "digest_over", "remind_every_hours"]
@@ -207,8 +216,8 @@ def now(work: Work) -> datetime:
 
 
 def alerts(work: Work, now: datetime) -> list[AlertRow]:
-    """Read the alerts that are open, and those that closed lately."""
-    rows = work.execute(_ALERTS, {"now": now, "since": now - _LATELY})
+    """Read the alerts that are open, and those that closed lately and are not settled."""
+    rows = work.execute(OF_PLAN_ALERTS, {"now": now, "since": now - _LATELY})
     return [
         AlertRow(
             alert_id=alert_id,
@@ -252,9 +261,15 @@ def said(work: Work, now: datetime) -> list[Said]:
             is_closed=is_closed,
         )
         for route, alert_id, kind, subject, last_at, is_waiting, is_opened, is_closed in work.execute(
-            _SAID, {"since": now - _LATELY}
+            OF_PLAN_SAID, {"since": now - _LATELY}
         )
     ]
+
+
+def mark_settled(work: Work, alert_ids: Sequence[int]) -> None:
+    """Leave the alerts out of every later plan: nothing will be said of them any more."""
+    if alert_ids:
+        work.execute(_MARK_SETTLED, {"alert_ids": list(alert_ids)})
 
 
 def mutes(work: Work, now: datetime, *, ended: bool = False) -> list[StoredMute]:
@@ -288,6 +303,12 @@ def routes(work: Work) -> list[StoredRoute]:
         for definition, created_at, declared_in in work.execute(_ROUTES)
         if (route := _read(definition)) is not None
     ]
+
+
+def count_routes(work: Work) -> int:
+    """Count the routes, also those that this version cannot read."""
+    (number,) = _one(work.execute(_COUNT_ROUTES).fetchone())
+    return int(number)
 
 
 def unreadable_routes(work: Work) -> list[str]:

@@ -14,10 +14,11 @@ from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from crossdock.core.errors import HubError, LeaseHeld, LeaseLost, Terminal, Transient
 from crossdock.core.failpoints import failpoint
+from crossdock.core.instants import utc_text
 from crossdock.core.log import logger
 from crossdock.core.printable import printable
 from crossdock.db import leases
@@ -26,7 +27,7 @@ from crossdock.db.leases import LeaseKey
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.channels import OpenChannel
 from crossdock.maintenance.alerting.model import Severity
-from crossdock.maintenance.alerting.plan import plan
+from crossdock.maintenance.alerting.plan import plan, settled
 from crossdock.maintenance.alerting.repository import MessageState, StoredMessage, StoredRoute
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
@@ -42,12 +43,17 @@ _LONGEST_ASKED_S = 900.0
 _DOWN_FROM_ATTEMPT = 3
 _LONGEST_ERROR = 500
 _CHANNELS_AT_ONCE = 8
+#: A restart takes less, and another sender takes over sooner.
+_LONG_ABSENCE = timedelta(minutes=5)
+_ITSELF = "the alert sender"
 
 
 @dataclass(frozen=True)
 class SenderConfig:
     #: The name of the installation in its messages.
     hub: str
+    #: Where Airflow's pages are, for links; empty if nobody said so.
+    airflow_url: str = ""
     lease_life: timedelta = timedelta(seconds=20)
     look_every_s: float = 1.0
     #: How often the alarms' conditions and the declared routes are checked.
@@ -154,9 +160,13 @@ class AlertSender:
     def _hold_lease(self) -> None:
         with self._store.transaction() as work:
             if self._token is None:
-                self._token = leases.take(work, LEASE, self._holder, self._config.lease_life)
+                free_since = leases.free_since(work, LEASE)
+                token = leases.take(work, LEASE, self._holder, self._config.lease_life)
+                _tell_absence(work, free_since)
             else:
-                leases.renew(work, LEASE, self._holder, self._token, self._config.lease_life)
+                token = self._token
+                leases.renew(work, LEASE, self._holder, token, self._config.lease_life)
+        self._token = token
 
     def _check_lease(self, work: Work) -> None:
         leases.check(work, LEASE, self._holder, self._token or 0)
@@ -185,14 +195,14 @@ class AlertSender:
             now = repository.now(work)
             self._routes = repository.routes(work)
             self._close_unused(work)
+            known, said = repository.alerts(work, now), repository.said(work, now)
+            mutes = repository.mutes(work, now, ended=True)
             planned = plan(
-                repository.alerts(work, now),
-                self._routes,
-                repository.mutes(work, now, ended=True),
-                repository.said(work, now),
-                hub=self._config.hub,
-                now=now,
+                known, self._routes, mutes, said, hub=self._config.hub, now=now, airflow_url=self._config.airflow_url
             )
+            # A route that this version cannot read may have something to say of them later.
+            if not repository.unreadable_routes(work):
+                repository.mark_settled(work, settled(known, self._routes, mutes, said, now=now))
             for each in planned:
                 repository.write(work, each)
             failpoint("alert.before_commit")
@@ -267,6 +277,20 @@ class AlertSender:
             repository.end(work, message.message_no, MessageState.REFUSED, error=why)
             _open_down(work, message, f"{message.integration} refused an alert to the route {message.route}: {why}")
         log.warning("%s was refused: %s", message.message_id, why)
+
+
+def _tell_absence(work: Work, free_since: datetime | None) -> None:
+    """Say that nothing was sent for a while, if it was long: nobody else could."""
+    now = repository.now(work)
+    if free_since is None or now - free_since <= _LONG_ABSENCE:
+        return
+    minutes = (now - free_since).total_seconds() / 60
+    text = (
+        f"No alert was sent from {utc_text(free_since)} on, for {minutes:,.0f} minutes: {_ITSELF} did not run, or could "
+        "not reach the hub's database. What began meanwhile is sent now"
+    )
+    alerts.add_past(work, Kind.SENDER_AWAY, _ITSELF, Found(text), since=free_since)
+    log.warning("%s", text)
 
 
 def _open_down(work: Work, message: StoredMessage, text: str) -> None:

@@ -21,6 +21,9 @@ from crossdock.observability.alerts import Found, Kind
 
 log = logger(__name__)
 
+#: Of those made over REST and those that files declare together.
+MOST_ROUTES = 200
+
 
 def add_route(store: Store, open_channel: OpenChannel, route: Route, *, actor: str) -> StoredRoute:
     """
@@ -30,13 +33,17 @@ def add_route(store: Store, open_channel: OpenChannel, route: Route, *, actor: s
         NotFound: there is no integration of that name.
         IntegrationPaused: it is paused.
         BadRequest: it sends no alerts, or cannot send to the recipients.
-        Conflict: a file declares a route of that name.
+        Conflict: a file declares a route of that name, or there are `MOST_ROUTES` already.
 
     """
     check_route(route, open_channel(route.integration))
     with store.transaction() as work:
         known = _find(work, route.name)
         _refuse_declared(known)
+        if known is None and repository.count_routes(work) >= MOST_ROUTES:
+            raise Conflict(
+                f"There are {MOST_ROUTES} routes already, and the sender looks at each every second. Remove one"
+            )
         repository.save_route(work, route, declared_in=None)
         changes = audit.differences(_for_audit(known.route) if known else {}, _for_audit(route))
         act = "alert_route.change" if known else "alert_route.add"

@@ -5,17 +5,20 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from urllib.parse import quote
 
+from crossdock.core import ids
 from crossdock.core.printable import printable
 from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import Cause, Occasion, Severity
 from crossdock.maintenance.alerting.routes import gravest
 from crossdock.maintenance.alerting.rows import AlertRow
 from crossdock.maintenance.alerting.wording import LONGEST_TITLE, one_line
+from crossdock.observability.alerts import Kind
 
 
-def cause_of(alert: AlertRow) -> Cause:
-    """Describe the cause of an alert."""
+def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
+    """Describe the cause of an alert, with a link to Airflow's page where *airflow_url* says where it is."""
     kind = kind_of(alert.kind)
     return Cause(
         kind=alert.kind,
@@ -28,15 +31,41 @@ def cause_of(alert: AlertRow) -> Cause:
         examples=alert.examples,
         hub_does=kind.hub_does,
         next_step=kind.next_step,
-        # A subject is anything that a source calls itself, and a person copies the command into a shell.
-        command=kind.command.replace("{subject}", shlex.quote(printable(alert.subject))),
+        command=_command(kind.command, alert),
+        link=f"{airflow_url.rstrip('/')}/dags/{page}" if airflow_url and (page := _page_of(alert)) else "",
     )
+
+
+def _command(template: str, alert: AlertRow) -> str:
+    """Fill in the command; one for a stream is for all of them where the alert has none."""
+    if not alert.stream:
+        template = template.replace(" --stream {stream}", "")
+    # A subject is anything that a source calls itself, and a person copies the command into a shell.
+    subject, stream = (shlex.quote(printable(text)) for text in (alert.subject, alert.stream or ""))
+    return template.format(subject=subject, stream=stream)
+
+
+def _page_of(alert: AlertRow) -> str:
+    """Find Airflow's page of the DAG or the run that an alert is about; empty if there is none."""
+    match alert.kind:
+        case Kind.RUN_LATE:
+            dag_id, _, dag_run_id = alert.subject.partition("/")
+            return f"{quote(dag_id, safe='')}/runs/{quote(dag_run_id, safe='')}"
+        case Kind.DAG_FAILED:
+            return quote(alert.subject, safe="")
+        case Kind.RUN_FAILED | Kind.RUN_HELD | Kind.STREAM_STALE | Kind.VOLUME_CHANGED if alert.stream:
+            return quote(ids.sync_dag(alert.stream), safe="")
+        case Kind.EVENTS_UNREAD:
+            return quote(ids.delivery_dags(1)[0], safe="")
+    return ""
 
 
 def title_of(cause: Cause, occasion: Occasion) -> str:
     """Write the title: one line that names the cause."""
     began = "closed" if occasion is Occasion.CLOSED else cause.severity.value
-    about = "" if cause.subject in cause.message else f"{cause.subject}: "
+    # A run is `dag/run`, and its message names both.
+    is_named = all(part in cause.message.casefold() for part in cause.subject.casefold().split("/"))
+    about = "" if is_named else f"{cause.subject}: "
     return one_line(f"[{began}] {about}{cause.message}", LONGEST_TITLE)
 
 

@@ -1,0 +1,85 @@
+"""What a message says of a cause, and where it leads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from crossdock.maintenance.alerting import texts
+from crossdock.maintenance.alerting.model import Cause, Occasion
+from crossdock.maintenance.alerting.rows import AlertRow
+from crossdock.maintenance.alerting.wording import web_link
+
+AIRFLOW = "https://airflow.example/"
+
+
+def link_of(kind: str, subject: str, **fields: Any) -> str:
+    row = AlertRow(alert_id=1, kind=kind, subject=subject, message="m", at=datetime(2026, 11, 29, tzinfo=UTC), **fields)
+    return texts.cause_of(row, AIRFLOW).link
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "stream", "page"),
+    [
+        ("run_failed", "shop_eu.orders (all)", "shop_eu.orders", "sync_shop_eu_orders"),
+        ("stream_stale", "shop_eu.orders", "shop_eu.orders", "sync_shop_eu_orders"),
+        (
+            "run_late",
+            "sync_a_b/manual__2026-11-29T10:00:00+00:00",
+            "a.b",
+            "sync_a_b/runs/manual__2026-11-29T10%3A00%3A00%2B00%3A00",
+        ),
+        ("dag_failed", "deliver_events", None, "deliver_events"),
+        ("events_unread", "availability/0", None, "deliver_events"),
+    ],
+)
+def test_a_cause_that_is_a_run_or_a_dag_leads_to_its_page(
+    kind: str, subject: str, stream: str | None, page: str
+) -> None:
+    """Whoever is woken taps it, and need not search."""
+    link = link_of(kind, subject, stream=stream)
+
+    assert link == f"https://airflow.example/dags/{page}"
+    assert web_link(link) == link, "receivers show it as a link"
+
+
+@pytest.mark.parametrize(("kind", "subject"), [("disk_low", "/var/lib"), ("run_failed", "somebody's own")])
+def test_a_cause_without_a_page_has_no_link(kind: str, subject: str) -> None:
+    assert link_of(kind, subject) == ""
+
+
+def test_a_subject_of_another_server_leads_nowhere_else() -> None:
+    """A DAG's name is a part of the path, whatever it has."""
+    assert link_of("dag_failed", "../../@evil.example/") == "https://airflow.example/dags/..%2F..%2F%40evil.example%2F"
+
+
+def cause(kind: str, subject: str, message: str = "m", stream: str | None = None) -> Cause:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    return texts.cause_of(AlertRow(alert_id=1, kind=kind, subject=subject, message=message, at=at, stream=stream))
+
+
+@pytest.mark.parametrize(
+    ("subject", "message", "title"),
+    [
+        ("shop.orders (all)", "HTTP 503", "[warning] shop.orders (all): HTTP 503"),
+        ("sync_a_b/run_1", "sync_a_b run run_1 is late", "[warning] sync_a_b run run_1 is late"),
+        ("the hub's database", "The hub's database has grown", "[warning] The hub's database has grown"),
+    ],
+)
+def test_a_title_names_what_it_is_about_once(subject: str, message: str, title: str) -> None:
+    """A telephone shows half a line of it."""
+    assert texts.title_of(cause("run_late", subject, message), Occasion.OPENED) == title
+
+
+@pytest.mark.parametrize(
+    ("stream", "command"),
+    [
+        ("shop.orders", "./hub runs --stream shop.orders"),
+        ("shop.orders; reboot", "./hub runs --stream 'shop.orders; reboot'"),
+        (None, "./hub runs"),
+    ],
+)
+def test_the_command_of_a_run_is_about_its_stream(stream: str | None, command: str) -> None:
+    assert cause("run_failed", "shop.orders (all)", stream=stream).command == command
