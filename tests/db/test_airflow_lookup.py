@@ -76,6 +76,29 @@ def test_a_secrets_backend_that_fails_hides_no_connection(monkeypatch: pytest.Mo
         airflow_connection.find("shop")
 
 
+def test_what_another_place_has_is_found_while_one_fails(monkeypatch: pytest.MonkeyPatch, supervise: Supervise) -> None:
+    """From the environment, while the api-server is away."""
+    supervise(ErrorType.API_SERVER_ERROR)
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", "http://shop.example")
+
+    assert airflow_connection.read("shop").host == "shop.example"
+
+
+def test_a_place_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen api-server takes half a minute to fail: asked twice, its caller would count as hanging."""
+    asked: list[object] = []
+
+    def fail(*_: object, **__: object) -> None:
+        asked.append(1)
+        raise TimeoutError
+
+    monkeypatch.setattr(EnvironmentVariablesBackend, "get_conn_value", fail)
+    with pytest.raises(ConnectionUnreadable):
+        airflow_connection.find("shop")
+
+    assert len(asked) == 1
+
+
 def test_an_installation_without_the_hubs_database_blames_no_event() -> None:
     with pytest.raises(StoreUnavailable, match="Airflow has no connection 'hub_db'"):
         Store.from_connection("hub_db")

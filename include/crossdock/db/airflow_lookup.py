@@ -22,41 +22,48 @@ def find(connection_id: str) -> Any | None:
     Find the connection as Airflow has it; None if there is none.
 
     Airflow says "not defined" also where its api-server, its database, the supervisor of a task or a secrets backend does
-    not answer. So a missing connection is asked for again, at each place where it could be.
+    not answer. So each place where it could be is asked first; once, since one that is frozen takes half a minute to fail.
 
     Raises:
-        ConnectionUnreadable: one of these places does not answer, or refuses the task.
+        ConnectionUnreadable: none of these places has it, and one does not answer, or refuses the task.
 
     """
     from airflow.sdk import BaseHook  # noqa: PLC0415  seconds to import
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
 
+    is_there = _is_there(connection_id)
     try:
         return BaseHook.get_connection(connection_id)
     except AirflowNotFoundException:
-        if cause := _why_unreadable(connection_id):
-            raise ConnectionUnreadable(connection_id, cause) from None
+        if is_there:
+            raise ConnectionUnreadable(connection_id, "it could be read a moment ago") from None
         return None
     except Exception as error:  # Of any backend; a task that Airflow has given up is denied everything.
         raise ConnectionUnreadable(connection_id, type(error).__name__) from error
 
 
-def _why_unreadable(connection_id: str) -> str | None:
-    """Name the error of the first place that does not answer; None if all of them say that there is no such connection."""
-    from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend  # noqa: PLC0415
+def _is_there(connection_id: str) -> bool:
+    """Ask each place in Airflow's order; one that fails counts only if no later one has it."""
     from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded  # noqa: PLC0415
 
+    failure: Exception | None = None
     for backend in ensure_secrets_backend_loaded():
         try:
-            if isinstance(backend, ExecutionAPISecretsBackend):
-                is_there = _supervisor_has(connection_id)
-            else:
-                is_there = backend.get_connection(conn_id=connection_id) is not None
+            if _has(backend, connection_id):
+                return True
         except Exception as error:  # noqa: BLE001  of any backend
-            return type(error).__name__
-        if is_there:
-            return "it could not be read a moment ago"
-    return None
+            failure = failure or error
+    if failure is not None:
+        raise ConnectionUnreadable(connection_id, type(failure).__name__) from failure
+    return False
+
+
+def _has(backend: Any, connection_id: str) -> bool:
+    from airflow.sdk.execution_time.secrets import ExecutionAPISecretsBackend  # noqa: PLC0415
+
+    if isinstance(backend, ExecutionAPISecretsBackend):
+        return _supervisor_has(connection_id)
+    return backend.get_connection(conn_id=connection_id) is not None
 
 
 def _supervisor_has(connection_id: str) -> bool:

@@ -69,7 +69,8 @@ def test_events_of_a_system_that_refuses_us_wait_with_one_alert_and_go_on_in_ord
         assert open_alerts(store) == [("access_refused", "shop", 60)]
         assert open_alerts(store) == [("access_refused", "shop", 60)]
         # Nobody but a person helps, so it is asked slowly: only when somebody changed the credentials, at once.
-        assert query(store, "SELECT next_probe_at > now() + interval '5 seconds' FROM source_outage") == [(True,)]
+        soon = "SELECT next_probe_at > now() + interval '5 seconds' FROM source_outage"
+        eventually(lambda: query(store, soon), [(True,)])
         external.refuses = lambda _: None
         with store.transaction() as work:
             on_changed(work, "shop")
@@ -79,6 +80,22 @@ def test_events_of_a_system_that_refuses_us_wait_with_one_alert_and_go_on_in_ord
         assert [version for key, version in external.delivered if key == f"S{n}"] == [1, 2, 3]
     assert open_alerts(store) == []
     assert {state for state, _, _ in states(store)} == {"recovered"}
+
+
+@pytest.mark.deep
+def test_one_record_that_is_refused_alone_is_counted_and_its_source_continues(store: Store, hub_dsn: str) -> None:
+    """A system may forbid one record (HTTP 403). Its source waits for it a few times, and then no more."""
+    external = ExternalSystem()
+    external.refuses = lambda events: (
+        AccessRefused("shop", 403, "not yours") if any(event.partition_key == "S0" for event in events) else None
+    )
+    publish(store, *(of(SHOP, stock(f"S{n}", 1, n)) for n in range(8)))
+
+    with delivery(hub_dsn, external.subscribers(attempts=2), assignment=ALL):
+        eventually(lambda: len(external.delivered), 7, within_s=600)
+        eventually(lambda: ("dead", 2, 1) in states(store), within_s=600)
+
+    assert sorted(external.delivered) == [(f"S{n}", 1) for n in range(1, 8)]
 
 
 def test_a_change_of_one_integration_wakes_no_other(store: Store, hub_dsn: str) -> None:

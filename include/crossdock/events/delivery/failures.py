@@ -82,7 +82,8 @@ def probe_wait(subscriber: Subscriber, failed: Failed, probes: int) -> timedelta
     """Backoff until the source of *failed* is probed again, after *probes* probes of this outage."""
     if failed.failure.cause == IntegrationPaused.__name__:
         return timedelta(seconds=_MAX_PROBE_WAIT_S)
-    if failed.verdict is Verdict.SOURCE_REFUSES:
-        return timedelta(seconds=min(_REFUSED_WAIT_S * 2.0 ** min(probes, _DOUBLINGS), _MAX_REFUSED_WAIT_S))
+    # The first probe comes soon: it may have been one record that is refused, not the hub.
+    if failed.verdict is Verdict.SOURCE_REFUSES and probes:
+        return timedelta(seconds=min(_REFUSED_WAIT_S * 2.0 ** min(probes - 1, _DOUBLINGS), _MAX_REFUSED_WAIT_S))
     usual_s = min(subscriber.first_wait_s * 2.0 ** min(probes, _DOUBLINGS), _MAX_PROBE_WAIT_S)
     return timedelta(seconds=max(usual_s, min(failed.retry_in_s, _MAX_WAIT_S)))
