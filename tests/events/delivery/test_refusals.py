@@ -136,6 +136,7 @@ def test_what_is_not_the_events_fault_is_not_counted_against_it(error: Exception
     assert verdict_on(OUTSIDE, error) is verdict
 
 
+@pytest.mark.deep
 def test_a_fault_of_the_hub_is_never_an_events_even_if_others_succeed(store: Store, hub_dsn: str) -> None:
     """An outage that one event alone meets is counted against it. This is none of the source's."""
     external = ExternalSystem()
