@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import requests
 
-from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Transient
+from crossdock.core.errors import AccessRefused, SourceInvalid, SystemUnavailable, Transient
 from crossdock.http.client import HttpClient, Limits
 from crossdock.http.deadline import Deadline
 from crossdock.http.oauth import ClientCredentials
@@ -186,7 +186,17 @@ def test_retries_of_a_token_do_not_multiply_with_those_of_its_call() -> None:
 def test_refused_credentials_are_not_tried_again() -> None:
     """Some hosts lock an account after a few."""
     with RawServer(answer(), token=answer(b'{"message": "invalid_client"}', "401 Unauthorized")) as server:
-        with pytest.raises(SystemRefused, match=r"invalid_client\. Check the id and the secret of the connection"):
+        with pytest.raises(AccessRefused, match=r"invalid_client\. Check the id and the secret of the connection"):
+            body_of(signed(server))
+
+        assert (len(server.tokens), len(server.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "403 Forbidden", "404 Not Found"])
+def test_a_token_that_is_refused_in_any_way_is_a_refusal_of_the_credentials(status: str) -> None:
+    """RFC 6749 5.2: `invalid_client` may come with 400. Without a token, no call is made, whatever it asks."""
+    with RawServer(answer(), token=answer(b'{"error": "invalid_grant"}', status)) as server:
+        with pytest.raises(AccessRefused):
             body_of(signed(server))
 
         assert (len(server.tokens), len(server.requests)) == (1, 0)

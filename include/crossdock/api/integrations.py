@@ -20,7 +20,7 @@ from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
-from crossdock.app.integrations import on_resumed
+from crossdock.app.integrations import on_changed, on_resumed
 from crossdock.app.streams import streams_by_kind
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
@@ -226,6 +226,7 @@ def change_integration(
         settings=body.settings,
         credentials=body.credentials,
         same_records=body.same_records,
+        on_stored=lambda work, _: on_changed(work, integration_id),
     )
     integrations_changed(store)
     return _stored(changed, response)
@@ -252,7 +253,13 @@ def remove_integration(
 def test_integration(
     integration_id: IntegrationId, caller: Tester, store: OpenStore, connections: Connections
 ) -> TestDocument:
-    found = service.test(store, connections, integration_id, actor=caller.actor)
+    found = service.test(
+        store,
+        connections,
+        integration_id,
+        actor=caller.actor,
+        on_passed=lambda work: on_changed(work, integration_id),
+    )
     documents = [_check_document(check) for check in found]
     return TestDocument(
         passed=all(document.outcome is not CheckOutcome.FAILED for document in documents), checks=documents
@@ -277,6 +284,7 @@ def rotate_integration(
     def rotate(keep: Keep) -> None:
         def on_stored(work: Work, rotated: Added) -> None:
             keep(work, _stored_document(rotated), etag(rotated.integration.version))
+            on_changed(work, integration_id)
 
         service.rotate(
             store,

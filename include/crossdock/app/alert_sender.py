@@ -26,6 +26,7 @@ from crossdock.app.subscribers import subscribers
 from crossdock.core.errors import HubError
 from crossdock.core.log import logger
 from crossdock.core.settings import settings
+from crossdock.db.airflow_lookup import ConnectionUnreadable
 from crossdock.db.database import Store
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
@@ -49,18 +50,28 @@ OUTAGE = Path(os.environ.get("HUB_HOME") or tempfile.gettempdir()) / "crossdock-
 
 class RememberedConnections:
     """
-    Reads Airflow's connections. One that cannot be read now is as it was last.
+    Reads Airflow's connections. One that cannot be read now, or is gone, is as it was last.
 
-    Airflow does not say whether a connection is gone or its database is down. Whoever wants to stop a channel removes the
-    route or the integration.
+    Whoever wants to stop a channel removes the route or the integration.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, Connection] = {}
 
     def find(self, connection_id: str) -> Connection | None:
-        """Find the connection; None if there is none, and was none since this process started."""
-        found = airflow_connection.find(connection_id)
+        """
+        Find the connection; None if there is none, and was none since this process started.
+
+        Raises:
+            ConnectionUnreadable: it cannot be read now, and was not since this process started.
+
+        """
+        try:
+            found = airflow_connection.find(connection_id)
+        except ConnectionUnreadable:
+            if connection_id not in self._known:
+                raise
+            found = None
         if found:
             self._known[connection_id] = found
         return self._known.get(connection_id)

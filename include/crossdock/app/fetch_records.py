@@ -13,7 +13,7 @@ from typing import Self
 
 from crossdock.app.streams import stream_of
 from crossdock.core.decoding import prepare
-from crossdock.core.errors import BadEvent, BadRequest, HubError
+from crossdock.core.errors import BadEvent, BadRequest, HubError, IntegrationUnusable
 from crossdock.sync import Stream, Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 
@@ -69,6 +69,7 @@ class SyncRecordFetcher:
 
         Raises:
             BadEvent: there is no such stream.
+            IntegrationUnusable: its connection lacks a value, or points elsewhere than its credentials were given for.
             HubError: as the sync raises it.
 
         """
@@ -105,7 +106,10 @@ class SyncRecordFetcher:
             return known.systems
         self._close(*key)
         with ExitStack() as opening:
-            systems = opening.enter_context(self._systems_of(stream))
+            try:
+                systems = opening.enter_context(self._systems_of(stream))
+            except BadRequest as error:
+                raise IntegrationUnusable(str(error), hint=error.hint) from error
             self._opened[key] = _Opened(systems, opening.pop_all(), time.monotonic() + self._open_s)
         return systems
 

@@ -28,6 +28,14 @@ class Transient(HubError):
         super().__init__(message, hint=hint)
 
 
+class HubUnavailable(Transient):
+    """
+    A part of the hub's own surroundings cannot be used now: its database, its landing, Airflow's connections.
+
+    Never the fault of an event or a record, however often it happens: no attempt is counted.
+    """
+
+
 class Terminal(HubError):
     """An error that stays the same when the call is made again; a person has to fix the cause."""
 
@@ -89,6 +97,10 @@ class SystemRefused(Terminal):
         #: Whether another system may be asked for the same effect; None where the status says it.
         self.try_other = try_other
         super().__init__(f"{system} refused the request with {protocol} {status}: {message}")
+
+
+class AccessRefused(SystemRefused):
+    """An external system refuses our credentials, not this request: it refuses each call until they are changed."""
 
 
 class Declined(SystemRefused):
@@ -169,6 +181,10 @@ class HeldForApproval(Terminal):
             "If the source really shrank, run a full sync with allow_shrink",
             hint=Hint(HintId.ALLOW_SHRINK, stream),
         )
+
+
+class IntegrationUnusable(Terminal):
+    """An integration cannot be called as it is set up: each call fails like this until somebody changes it."""
 
 
 class BadRequest(Terminal):

@@ -15,8 +15,9 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8BinaryLoader, IntLoader
 
-from crossdock.core.errors import Terminal, Transient
+from crossdock.core.errors import HubUnavailable, Terminal
 from crossdock.core.hints import Hint, HintId
+from crossdock.db import airflow_lookup
 
 #: PostgreSQL's oid of the type xid8 (a transaction's id), for which psycopg has no loader.
 _XID8 = 5069
@@ -25,7 +26,7 @@ _XID8 = 5069
 Work = psycopg.Connection[TupleRow]
 
 
-class StoreUnavailable(Transient):
+class StoreUnavailable(HubUnavailable):
     """The hub's database cannot be reached, or was too busy for this transaction. Nothing was written."""
 
 
@@ -78,10 +79,17 @@ class Store:
 
     @classmethod
     def from_connection(cls, conn_id: str) -> Store:
-        """Open the store of an Airflow connection of type `postgres`. Call it inside a task."""
-        from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: PLC0415  seconds to import
+        """
+        Open the store of an Airflow connection of type `postgres`. Call it inside a task.
 
-        connection = PostgresHook.get_connection(conn_id)
+        Raises:
+            ConnectionUnreadable: Airflow does not answer.
+            StoreUnavailable: Airflow has no such connection. It is the installation's: no event and no run is to blame.
+
+        """
+        connection = airflow_lookup.find(conn_id)
+        if connection is None:
+            raise StoreUnavailable(f"Airflow has no connection {conn_id!r} to the hub's database: create it")
         dsn = psycopg.conninfo.make_conninfo(
             host=connection.host,
             port=connection.port,

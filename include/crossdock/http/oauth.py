@@ -17,7 +17,7 @@ import msgspec
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from crossdock.core.errors import SystemUnavailable
+from crossdock.core.errors import AccessRefused, SystemRefused, SystemUnavailable
 from crossdock.http.client import HttpClient
 from crossdock.http.deadline import current_deadline
 from crossdock.http.jwt_bearer import JwtSigner
@@ -135,7 +135,11 @@ class ClientCredentials(AuthBase):
 
     def _fetch(self) -> Token:
         form = {"grant_type": "client_credentials", "scope": self._scope}
-        return self._client.post_form(self._path, form | self._authentication(), self._basic(), _token_of)
+        try:
+            return self._client.post_form(self._path, form | self._authentication(), self._basic(), _token_of)
+        except SystemRefused as refused:
+            # With HTTP 400 for most reasons (RFC 6749 5.2). Without a token, no call of this system is made.
+            raise AccessRefused(refused.system, refused.status, refused.message) from refused
 
     def _authentication(self) -> dict[str, str]:
         if self._assertion is not None:

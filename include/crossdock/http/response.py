@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 
-from crossdock.core.errors import SourceInvalid, SystemRefused, SystemUnavailable, Throttled
+from crossdock.core.errors import AccessRefused, SourceInvalid, SystemRefused, SystemUnavailable, Throttled
 from crossdock.core.printable import printable
 
 #: Of 4xx, the statuses after which a retry may succeed.
@@ -21,6 +21,8 @@ _TRANSIENT = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 _FORBIDDEN = 403
+#: By these a system refuses who asks, not what is asked.
+_OF_CREDENTIALS = frozenset({401, _FORBIDDEN})
 _UNAVAILABLE = 503
 #: Headers that say how many requests are left, and when there will be more: in seconds, or as an epoch.
 _LIMITS = (("X-RateLimit-Remaining", "X-RateLimit-Reset"), ("RateLimit-Remaining", "RateLimit-Reset"))
@@ -94,6 +96,7 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             Throttled: 429, or a 403 by which a limit is meant. Running again after its wait will help.
             SystemUnavailable: 408, 425, or any 5xx. Running again may help.
+            AccessRefused: 401 or 403. Each call is refused until the credentials are changed.
             SystemRefused: any other status. Running again will not help.
 
         """
@@ -105,7 +108,8 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
             raise self.unavailable(SystemUnavailable, retry_in_s=self._requested_wait_s())
         message = f"{self.endpoint}: {_message_of(self)}"
         advice = _ADVICE.get(self.status)
-        raise SystemRefused(self.system, self.status, f"{message.rstrip('. ')}. {advice}" if advice else message)
+        refused = AccessRefused if self.status in _OF_CREDENTIALS else SystemRefused
+        raise refused(self.system, self.status, f"{message.rstrip('. ')}. {advice}" if advice else message)
 
     def unavailable(
         self, kind: type[SystemUnavailable], message: str | None = None, *, retry_in_s: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crossdock.core.errors import NotFound
+from crossdock.db import airflow_lookup
 from crossdock.http.connection import Connection
 
 
@@ -11,13 +12,13 @@ def find(connection_id: str) -> Connection | None:
     Find the connection with its secrets, wherever Airflow keeps it: environment, secrets backend, its own database.
 
     None if it does not exist. Works in a task and in the api-server only: Airflow cannot answer in other processes.
-    """
-    from airflow.sdk import BaseHook  # noqa: PLC0415  seconds to import
-    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
 
-    try:
-        found = BaseHook.get_connection(connection_id)
-    except AirflowNotFoundException:
+    Raises:
+        ConnectionUnreadable: Airflow does not answer, so that nobody knows whether it exists.
+
+    """
+    found = airflow_lookup.find(connection_id)
+    if found is None:
         return None
     return Connection(
         connection_id=connection_id,
@@ -37,6 +38,7 @@ def read(connection_id: str) -> Connection:
 
     Raises:
         NotFound: Airflow has no connection of that ID.
+        ConnectionUnreadable: as `find`.
 
     """
     connection = find(connection_id)

@@ -171,9 +171,10 @@ def change(
     settings: Mapping[str, Any] | None = None,
     credentials: Mapping[str, Any] | None = None,
     same_records: bool = False,
+    on_stored: OnStored = _nothing,
 ) -> Added:
     """
-    Change the name, or replace all settings after testing the new ones.
+    Change the name, or replace all settings after testing the new ones. *on_stored* runs in the transaction that records it.
 
     The credentials stay, unless the settings would send them elsewhere: then *credentials* must be given again. Otherwise
     whoever may change an address could have the stored credentials sent to a host of their own.
@@ -206,12 +207,19 @@ def change(
         before, name=name or before.name, settings=before.settings if settings is None else settings
     )
 
-    def on_stored(_work: Work, _stored: Integration) -> None:
+    def store_connection(work: Work, changed: Integration) -> None:
+        on_stored(work, Added(changed, found))
         if connection is not None:
             _replace(connections, connection)
 
     stored = _store(
-        store, before, after, act="change", actor=actor, with_credentials=credentials is not None, on_stored=on_stored
+        store,
+        before,
+        after,
+        act="change",
+        actor=actor,
+        with_credentials=credentials is not None,
+        on_stored=store_connection,
     )
     return Added(stored, found)
 
@@ -249,9 +257,16 @@ def rotate(
     return Added(stored, found)
 
 
-def test(store: Store, connections: ConnectionStore, integration_id: str, *, actor: str) -> tuple[Check, ...]:
+def test(
+    store: Store,
+    connections: ConnectionStore,
+    integration_id: str,
+    *,
+    actor: str,
+    on_passed: Callable[[Work], None] = lambda _: None,  # noqa: PT028  no test function
+) -> tuple[Check, ...]:
     """
-    Test the connection and record the result with the integration.
+    Test the connection and record the result with the integration. *on_passed* runs in the transaction that records it.
 
     Raises:
         NotFound: There is no such integration.
@@ -266,6 +281,8 @@ def test(store: Store, connections: ConnectionStore, integration_id: str, *, act
     passed = connection_test.all_passed(found)
     with store.transaction() as work:
         repository.record_test(work, integration_id, passed=passed)
+        if passed:
+            on_passed(work)
         detail = {"passed": passed}
         audit.add(work, actor=actor, act="integration.test", subject=_subject(integration_id), detail=detail)
     return found

@@ -13,6 +13,9 @@ from crossdock.http.breaker import Outage
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
 
+#: Where more events wait, their exact number does not matter.
+MOST_COUNTED = 10_000
+
 
 class Counted(msgspec.Struct, frozen=True):
     """What waits for a person, of one subject."""
@@ -42,6 +45,15 @@ class RefusedWebhooks(msgspec.Struct, frozen=True):
     times: int
     #: The most frequent reason.
     reason: str
+
+
+class RefusingSource(msgspec.Struct, frozen=True):
+    """A source that refuses the hub for good, while events wait for it."""
+
+    source: str
+    reason: str
+    #: How many wait; no more than `MOST_COUNTED` are counted.
+    events: int
 
 
 class UnresolvedAttempts(msgspec.Struct, frozen=True):
@@ -141,6 +153,15 @@ SELECT integration FROM (
  WHERE since < clock_timestamp() - %(longer_than)s ORDER BY integration
 """
 
+#: Counted to a limit: an outage of a weekend has hundreds of thousands.
+_REFUSING = b"""
+SELECT source, (array_agg(reason ORDER BY since))[1],
+       (SELECT count(*) FROM (SELECT FROM dead_letter
+                               WHERE dead_letter.source = outage.source AND state IN ('trying', 'retrying', 'waiting')
+                               LIMIT %(limit)s) AS counted)
+  FROM source_outage outage WHERE cause = ANY(%(causes)s) GROUP BY source ORDER BY source
+"""
+
 _REFUSED = b"""
 SELECT integration, sum(times)::bigint, (array_agg(reason ORDER BY times DESC))[1] FROM refused_webhook
  WHERE hour >= date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour'
@@ -230,6 +251,12 @@ def broken(work: Work, longer_than: timedelta) -> dict[str, Outage | None]:
     """Find circuit breakers that have not been closed for *longer_than*; return integration → why, if it is known."""
     names = {name for (name,) in work.execute(_BROKEN, {"longer_than": longer_than})}
     return {name: outage for name, outage in shared_breaker.outages(work).items() if name in names}
+
+
+def refusing_sources(work: Work, causes: Sequence[str]) -> list[RefusingSource]:
+    """Find the sources whose events wait because of one of *causes*."""
+    values = {"causes": list(causes), "limit": MOST_COUNTED}
+    return [RefusingSource(*row) for row in work.execute(_REFUSING, values)]
 
 
 def refused_webhooks(work: Work, at_least: int) -> list[RefusedWebhooks]:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from crossdock.core.errors import HubUnavailable
 from crossdock.core.log import logger
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.db.leases import stream_id
 from crossdock.events import store as event_store
+from crossdock.events.delivery.attempt import REFUSAL_CAUSES
 from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
+from crossdock.events.webhooks_in import service as webhooks_in
 from crossdock.maintenance import alarm_conditions, backups, capacity, volumes
 from crossdock.maintenance.volumes import VolumeLimits
 from crossdock.observability import alerts
@@ -85,6 +88,9 @@ def _look(store: Store, kind: Kind, condition: Condition) -> Mapping[str, Found]
             return condition(work)
     except StoreUnavailable:
         raise
+    except HubUnavailable as error:
+        log.warning("Cannot check for alerts of the kind %s: %s", kind, error)
+        return None
     except Exception:  # Also errors of an object store or a file.
         log.exception("Cannot check for alerts of the kind %s", kind)
         return None
@@ -96,6 +102,7 @@ def _conditions(subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) 
         Kind.DEAD_LETTERS: _dead_letters,
         Kind.EVENTS_UNREAD: partial(_unread, subscribers=subscribers, limits=limits),
         Kind.BREAKER_OPEN: partial(_broken, limits=limits),
+        Kind.ACCESS_REFUSED: _refusing,
         Kind.WEBHOOKS_REFUSED: partial(_refused, limits=limits),
         Kind.ATTEMPT_UNRESOLVED: partial(_unresolved, limits=limits),
         Kind.PAYMENT_UNKNOWN: partial(_unknown_payments, limits=limits),
@@ -170,6 +177,21 @@ def _broken(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
         )
         for integration, outage in alarm_conditions.broken(work, limits.broken).items()
     }
+
+
+def _refusing(work: Work) -> Mapping[str, Found]:
+    return {
+        (integration := refusing.source.removeprefix(webhooks_in.SOURCE)): Found(
+            f"{_counted(refusing.events)} events of {integration} wait, because it cannot be called: {refusing.reason}",
+            refusing.events,
+            integration=integration,
+        )
+        for refusing in alarm_conditions.refusing_sources(work, REFUSAL_CAUSES)
+    }
+
+
+def _counted(events: int) -> str:
+    return f"{events:,}" if events < alarm_conditions.MOST_COUNTED else f"{events:,} or more"
 
 
 def _refused(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:

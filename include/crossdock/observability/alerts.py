@@ -25,6 +25,7 @@ class Kind(StrEnum):
     ROWS_REJECTED = "rows_rejected"
     STREAM_STALE = "stream_stale"
     VOLUME_CHANGED = "volume_changed"
+    SOURCE_CLOCK = "source_clock"
     DECLARATION_INVALID = "declaration_invalid"
     DEAD_LETTERS = "dead_letters"
     EVENTS_UNREAD = "events_unread"
@@ -35,6 +36,7 @@ class Kind(StrEnum):
     PAYMENT_DISPUTED = "payment_disputed"
     ORDER_WAITS = "order_waits"
     BREAKER_OPEN = "breaker_open"
+    ACCESS_REFUSED = "access_refused"
     WEBHOOKS_REFUSED = "webhooks_refused"
     CARD_DATA_STORED = "card_data_stored"
     SECRET_EXPIRES = "secret_expires"  # noqa: S105  no secret
@@ -67,12 +69,14 @@ _HINTS: Mapping[str, HintId] = {
     Kind.PAYMENT_DISPUTED: HintId.SHOW_PAYMENT,
     Kind.ORDER_WAITS: HintId.LIST_ORDERS,
     Kind.BREAKER_OPEN: HintId.SHOW_INTEGRATION,
+    Kind.ACCESS_REFUSED: HintId.ROTATE_CREDENTIALS,
     Kind.RUN_FAILED: HintId.LIST_RUNS,
     Kind.RUN_HELD: HintId.LIST_RUNS,
     Kind.RUN_LATE: HintId.LIST_RUNS,
     Kind.ROWS_REJECTED: HintId.LIST_QUARANTINE,
     Kind.STREAM_STALE: HintId.LIST_RUNS,
     Kind.VOLUME_CHANGED: HintId.LIST_RUNS,
+    Kind.SOURCE_CLOCK: HintId.LIST_RUNS,
     Kind.SECRET_EXPIRES: HintId.ROTATE_CREDENTIALS,
 }
 #: Hints that name what the alert is about.

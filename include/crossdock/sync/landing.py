@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import zstandard
 
-from crossdock.core.errors import Transient
+from crossdock.core.errors import HubUnavailable
 from crossdock.db.database import Work
 from crossdock.sync.source import Axis, Cursor, Range
 
@@ -28,7 +28,7 @@ class Folder(Protocol):
     def __truediv__(self, name: str) -> Any: ...
 
 
-class LandingUnavailable(Transient):
+class LandingUnavailable(HubUnavailable):
     """Object storage could not be written or read."""
 
 

@@ -303,6 +303,43 @@ def opening_window(request: SyncRequest, *, low: datetime | None, source_now: da
     return Window(low, min(request.until, source_now) if request.until else source_now)
 
 
+#: Answers are given in whole seconds, come late and may come from a cache: less than this is no step of a clock. The overlap
+#: covers it.
+CLOCK_TOLERANCE = timedelta(seconds=30)
+
+
+class ClockStep(msgspec.Struct, frozen=True):
+    """A source's clock that did not go on evenly since it was asked the last time."""
+
+    #: How much less it shows than expected.
+    by: timedelta
+    #: No change that may be unread is dated before this instant.
+    unread_from: datetime
+
+
+def clock_step(
+    *,
+    shown: datetime,
+    before: datetime | None,
+    elapsed: timedelta,
+    watermark: datetime | None,
+    tolerance: timedelta = CLOCK_TOLERANCE,
+) -> ClockStep | None:
+    """
+    Find out whether a source's clock, which showed *before* and shows *shown* after *elapsed*, stepped back; None if not.
+
+    Changes that were made meanwhile are dated at least with the lower of what it showed at both ends: it may have stepped
+    right after the first. A watermark above that is one of a clock that was ahead. *elapsed* is by our own clock, of which
+    only differences count; None of *before* where the source was never asked.
+    """
+    unread_from = min(before, shown - max(elapsed, timedelta(0))) if before else shown
+    by = before + elapsed - shown if before else timedelta(0)
+    ahead = watermark - unread_from if watermark else timedelta(0)
+    if max(by, ahead) <= tolerance:
+        return None
+    return ClockStep(max(by, ahead), min(unread_from, watermark) if watermark else unread_from)
+
+
 def watermark_after(window: Window, ranges: Iterable[RangeProgress]) -> datetime | None:
     """
     Find the instant before which every record of *window* is loaded or in quarantine: the lowest point still open.

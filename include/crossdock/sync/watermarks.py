@@ -26,6 +26,12 @@ ON CONFLICT (integration, dataset, shard) DO UPDATE
  WHERE mark.reached < excluded.reached
 """
 
+#: Also that of the whole stream, which counts for a shard that has not moved its own.
+_TAKE_BACK = b"""
+UPDATE watermark SET reached = %(reached)s, moved_by = %(run_id)s, moved_at = now()
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard IN (%(shard)s, %(whole)s) AND reached > %(reached)s
+"""
+
 #: For each range of a run: how far the pages reach that lie wholly in loaded batches, without a gap.
 #: A range is done when it was read to its end and none of its pages waits for a batch.
 _PROGRESS = b"""
@@ -67,6 +73,11 @@ def complete_to_all(work: Work, streams: Iterable[tuple[str, int]]) -> dict[str,
         slowest = min((mark for mark in of_shards if mark), default=None) if all(of_shards) else None
         found[stream] = max((mark for mark in (slowest, marks.get((stream, WHOLE))) if mark), default=None)
     return found
+
+
+def take_back(work: Work, key: LeaseKey, run_id: str, reached: datetime) -> None:
+    """Take the watermark back to *reached* where it is later: the source's clock stepped back, and dates changes before it."""
+    work.execute(_TAKE_BACK, {**msgspec.structs.asdict(key), "reached": reached, "run_id": run_id, "whole": WHOLE})
 
 
 def advance(work: Work, key: LeaseKey, run_id: str, window: Window) -> datetime | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from crossdock.core.log import logger
 from crossdock.db import leases
-from crossdock.sync import deferred_records, landing, ledger, ranges, watermarks
+from crossdock.sync import deferred_records, landing, ledger, ranges, source_clock, watermarks
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
 from crossdock.sync.source import Range
@@ -23,17 +24,34 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
         deferred = deferred_records.ids(work, stream.integration, stream.dataset.name) if run.moves_watermark else []
     if planned:
         return planned
-    low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
-    description = systems.source.describe(stream.resource, low)
-    window = run.window if run.window_high else opening_window(run.request, low=low, source_now=description.source_now)
-    parts = _ranges_of(stream, run, window, description.records)
+    if run.window_high:
+        window, expected = run.window, systems.source.describe(stream.resource, run.window_low).records
+    else:
+        window, expected = _opened(stream, systems, run, mark)
+    parts = _ranges_of(stream, run, window, expected)
     parts += ranges.by_keys("id", _within(deferred, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
-        ledger.set_window(work, run.run_id, window, description.records)
+        ledger.set_window(work, run.run_id, window, expected)
         landing.add_ranges(work, run.run_id, parts)
-    log.info("Reading %s: about %s records in %s ranges", stream.id, description.records, len(parts))
+    log.info("Reading %s: about %s records in %s ranges", stream.id, expected, len(parts))
     return parts
+
+
+def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -> tuple[Window, int]:
+    """Open the run's window by the source's clock; return also how many records the source says that it has in it."""
+    low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
+    description = systems.source.describe(stream.resource, low)
+    if run.moves_watermark:
+        with systems.store.transaction() as work:
+            leases.check(work, run.lease, run.run_id, run.fencing_token)
+            step = source_clock.check(work, run, description.source_now, systems.overlap)
+            source_clock.remember(work, run)
+            mark = watermarks.complete_to(work, run.lease)
+        if step:
+            low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
+            description = systems.source.describe(stream.resource, low)
+    return opening_window(run.request, low=low, source_now=description.source_now), description.records
 
 
 def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:

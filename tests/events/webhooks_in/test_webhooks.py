@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,11 +30,12 @@ from crossdock.api import airflow_lookups, problems, slow_requests, webhooks
 from crossdock.api.dependencies import open_store
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import SyncRecordFetcher
-from crossdock.app.integrations import on_resumed
+from crossdock.app.integrations import on_changed, on_resumed
 from crossdock.app.on_webhook_received import webhook_of
 from crossdock.app.services import RecordFetcher, Services
 from crossdock.app.subscribers import subscribers
-from crossdock.core.errors import BadRequest, HubError, NotFound
+from crossdock.connectors.commercetools import Commercetools
+from crossdock.core.errors import BadRequest, HubError, IntegrationUnusable, NotFound
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.subscriber import Subscriber
@@ -543,6 +545,47 @@ def test_every_announced_change_is_in_the_hub_without_a_dag_run(
         had = "SELECT count(*) FROM event_inbox WHERE subscriber = 'changed_record'"
         eventually(lambda: query(store, had), [(len(rows),)])
     systems.store.close()
+
+
+def test_webhooks_of_a_shop_that_refuses_the_credentials_wait_until_they_are_changed(
+    client: WebhookClient, store: Store, hub_dsn: str, shop: FakeRetailer, tmp_path: Path
+) -> None:
+    """No token, so no call: each webhook was a dead letter. `on_changed` is what a rotation calls."""
+    shop_with = partial(
+        Systems, store=Store(hub_dsn), landing=Landing(str(tmp_path / "landing")), overlap=timedelta(minutes=5)
+    )
+    revoked = Commercetools.signed_in(
+        shop.url, shop.project, client_id=shop.client_id, secret="revoked", scope=f"view_products:{shop.project}"
+    )
+    sources = [revoked]
+    rows = [row.document for row in shop.state.collection("inventory").rows()][:12]
+    fetcher = SyncRecordFetcher(lambda _: nullcontext(shop_with(source=sources[-1])), stream_of=stream_of)
+
+    with delivery(hub_dsn, fetching_by(fetcher)):
+        for number, row in enumerate(rows):
+            body = webhook_body(row["sku"])
+            client.post(body, standard(body, at=now(), delivery_id=f"msg_{number}"))
+        eventually(lambda: query(store, "SELECT sum(attempts), count(*) FROM dead_letter"), [(0, 12)])
+        assert query(store, "SELECT DISTINCT cause FROM source_outage") == [("AccessRefused",)]
+        sources.append(connect(shop))
+        with store.transaction() as work:
+            on_changed(work, "commercetools")
+        eventually(lambda: {row["id"] for row in rows} <= in_hub(store).keys())
+
+    assert query(store, "SELECT count(*) FROM dead_letter WHERE state = 'dead'") == [(0,)]
+
+
+def test_a_connection_that_lacks_a_value_makes_its_events_wait() -> None:
+    """The same for each of them, and none is to blame."""
+
+    def incomplete(_: Stream) -> AbstractContextManager[Systems]:
+        raise BadRequest("The connection has no host")
+
+    with (
+        SyncRecordFetcher(incomplete, stream_of=stream_of) as fetcher,
+        pytest.raises(IntegrationUnusable, match="has no host"),
+    ):
+        fetcher.fetch("commercetools.inventory", ["sku"])
 
 
 def test_a_webhook_whose_source_is_down_waits_and_then_succeeds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -83,7 +84,8 @@ def delivery_task(worker_no: int) -> None:
             worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions
         )
         open_store = partial(Store.from_connection, settings().store_connection)
-        with explained_failures(), closing(services()) as provided:
+        orphaned = threading.Event()
+        with explained_failures(stop=orphaned.set), closing(services()) as provided:
             known = subscribers(provided)
             return deliver(
                 open_store,
@@ -92,6 +94,7 @@ def delivery_task(worker_no: int) -> None:
                 lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 polling=PollingConfig(lease_life=settings().event_lease_life),
                 background=background_tasks(open_store, known, housekeeping=_housekeeping(), orders=provided.orders),
+                stop=orphaned,
             ).events
 
     deliver_task()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from crossdock.app.airflow.hints import phrase
+from crossdock.app.airflow.supervision import ended_with, supervisor_of_this_task
 from crossdock.core.errors import HubError
 from crossdock.core.log import logger
 from crossdock.db.database import StoreRefused
@@ -30,16 +31,19 @@ class TaskFailed(SystemExit):
 
 
 @contextmanager
-def explained_failures() -> Iterator[None]:
+def explained_failures(*, stop: Callable[[], object] = lambda: None) -> Iterator[None]:
     """
     Log an error of ours as its message and its hint, the last lines of the task's log; wrap the whole task in it.
+
+    The task ends with its supervisor, too. *stop* is called first, if it has leases to free.
 
     Raises:
         TaskFailed: in place of the error. Defects pass unchanged, so that Airflow logs their traceback.
 
     """
     try:
-        yield
+        with ended_with(supervisor_of_this_task(), stop):
+            yield
     except _DEFECTS:
         raise
     except HubError as error:

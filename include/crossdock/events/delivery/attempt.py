@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,12 @@ from enum import Enum, auto
 import psycopg
 
 from crossdock.core.errors import (
+    AccessRefused,
+    AddressRefused,
     HubError,
+    HubUnavailable,
     IntegrationPaused,
+    IntegrationUnusable,
     LeaseHeld,
     LeaseLost,
     OutcomeUnknown,
@@ -24,6 +29,15 @@ from crossdock.events.delivery import inbox
 from crossdock.events.model import Event
 from crossdock.events.schemas import upcast
 from crossdock.events.subscriber import Subscriber
+
+#: The same for each event of a source, until somebody changes its integration: its credentials, or where it is called.
+_REFUSALS = (AccessRefused, AddressRefused, IntegrationUnusable)
+#: Their causes, as failures and outages name them.
+REFUSAL_CAUSES = tuple(kind.__name__ for kind in _REFUSALS)
+#: Errors of the system that are of no event: no space, no descriptors, no memory, a pipe of Airflow's that is closed.
+_OWN_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPIPE}
+)
 
 #: The cause of failures where another run has the record, however that was found out.
 RECORD_IN_USE = "RecordInUse"
@@ -57,6 +71,10 @@ class Verdict(Enum):
     UNKNOWN = auto()
     #: The external system fails, not the event: all events of the source wait until it recovers; no attempt is counted.
     SOURCE_OUTAGE = auto()
+    #: The system refuses us, whatever the event: all events of the source wait until its integration is changed.
+    SOURCE_REFUSES = auto()
+    #: The hub's own surroundings fail: as an outage, and never the fault of the event.
+    HUB_OUTAGE = auto()
     #: Another run has these very records: only these events wait; no attempt is counted.
     IN_USE = auto()
 
@@ -64,6 +82,16 @@ class Verdict(Enum):
     def blames_the_event(self) -> bool:
         """True where the attempt counts against the event."""
         return self in (Verdict.TRANSIENT, Verdict.TERMINAL, Verdict.UNKNOWN)
+
+    @property
+    def may_be_of_one_event(self) -> bool:
+        """True where it looks as if all events of the source failed, and may be one record that always fails alike."""
+        return self in (Verdict.SOURCE_OUTAGE, Verdict.SOURCE_REFUSES)
+
+    @property
+    def pauses_the_source(self) -> bool:
+        """True where all events of the source wait, since each would fail alike."""
+        return self in (Verdict.SOURCE_OUTAGE, Verdict.SOURCE_REFUSES, Verdict.HUB_OUTAGE)
 
 
 @dataclass(frozen=True)
@@ -103,6 +131,10 @@ class Outcome:
         self.failed += [Failed(event, failure, verdict, retry_in_s) for event in first.values()]
 
 
+class MachineFailed(HubUnavailable):
+    """The machine that the hub runs on has no space, memory or descriptors left."""
+
+
 class BatchFailed(Exception):
     """One event of a batch failed. Nothing of the batch may be committed, and it is not known yet which event it was."""
 
@@ -117,21 +149,30 @@ def apply_batch(work: Work, recipient: Recipient, events: Sequence[Event]) -> Ou
 
     Raises:
         BatchFailed: roll back and call `attempt`.
-        psycopg.OperationalError: the database failed, not an event.
+        psycopg.OperationalError, HubUnavailable: the database or the machine failed, not an event.
 
     """
     try:
         _apply_once(work, recipient, events)
     except Exception as error:
-        if _is_database_failure(error):
-            raise
+        _raise_if_of_the_hub(error)
         raise BatchFailed(error) from error
     return Outcome(delivered=list(events))
 
 
-def _is_database_failure(error: Exception) -> bool:
-    """Distinguish a passing failure of the database from a failure of an event. A limit of the database is the event's."""
-    return isinstance(error, StoreUnavailable) or (isinstance(error, psycopg.Error) and is_transient(error))
+def _is_of_the_hub(error: Exception) -> bool:
+    """Distinguish a passing failure of the database or the machine from that of an event. A limit of the database is the event's."""
+    if isinstance(error, psycopg.Error):
+        return is_transient(error)
+    return isinstance(error, HubUnavailable) or (isinstance(error, OSError) and error.errno in _OWN_ERRNOS)
+
+
+def _raise_if_of_the_hub(error: Exception) -> None:
+    """Raise *error* if no event is to blame for it, so that nothing of the transaction is committed."""
+    if isinstance(error, OSError) and _is_of_the_hub(error):
+        raise MachineFailed(f"{type(error).__name__}: {error.strerror}") from error
+    if _is_of_the_hub(error):
+        raise error
 
 
 def attempt(work: Work, recipient: Recipient, events: Sequence[Event]) -> Outcome:
@@ -167,7 +208,8 @@ def bisect(
     counts against no event.
 
     Raises:
-        psycopg.OperationalError, StoreUnavailable: the database failed during an effect in the hub, not an event.
+        psycopg.OperationalError, HubUnavailable: the database or the machine failed during an effect in the hub, not an
+            event.
 
     """
     ready = outcome.without_blocked(events)
@@ -176,9 +218,9 @@ def bisect(
     before()
     try:
         act(ready)
-    except Exception as error:
-        if _is_database_failure(error) and not recipient.is_external:
-            raise
+    except Exception as error:  # noqa: BLE001  of any subscriber
+        if not recipient.is_external:
+            _raise_if_of_the_hub(error)
         verdict = verdict_on(recipient, error)
         if len(ready) == 1 or verdict is Verdict.UNKNOWN or not verdict.blames_the_event:
             outcome.fail(ready, _failure_by(verdict, error), verdict, _requested_wait_s(verdict, error))
@@ -218,6 +260,10 @@ def verdict_on(recipient: Recipient, error: Exception) -> Verdict:
     if recipient.is_external:
         if isinstance(error, LeaseHeld | LeaseLost | StoreUnavailable):
             return Verdict.IN_USE
+        if _is_of_the_hub(error):
+            return Verdict.HUB_OUTAGE
+        if isinstance(error, _REFUSALS):
+            return Verdict.SOURCE_REFUSES
         # A pause is Terminal for a sync; an event can wait until the integration is resumed.
         if isinstance(error, Transient | IntegrationPaused):
             return Verdict.SOURCE_OUTAGE

@@ -73,9 +73,7 @@ def deliver(
             outcome.fail(outcome.without_blocked(some), known[source], Verdict.SOURCE_OUTAGE)
             continue
         bisect(recipient, some, outcome, act, guard.check)
-        known |= {
-            failed.event.source: failed.failure for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
-        }
+        known |= {failed.event.source: failed.failure for failed in outcome.failed if failed.verdict.pauses_the_source}
     return outcome
 
 

@@ -23,6 +23,9 @@ _MAX_WAIT_S = 600.0
 #: The longest backoff between two probes, since events still wait that long after an outage has ended. Also the interval
 #: of probes during a pause, whose end triggers one at once.
 _MAX_PROBE_WAIT_S = 60.0
+#: The backoff where the system refuses us: a person has to act, whose change triggers a probe at once, and some systems
+#: lock an account after a few refusals.
+_REFUSED_WAIT_S, _MAX_REFUSED_WAIT_S = 15.0, 300.0
 #: 2 ** 30 s are above every longest wait, and an outage of weeks must not end as an OverflowError.
 _DOUBLINGS = 30
 
@@ -67,17 +70,20 @@ def begin_outages(
     work: Work, claim: Claim, subscriber: Subscriber, outcome: Outcome, known: Collection[str] = ()
 ) -> None:
     """Pause the sources that turned out to be down in this attempt; *known* ones were not called."""
-    found = {failure.event.source: failure for failure in outcome.failed if failure.verdict is Verdict.SOURCE_OUTAGE}
+    found = {failure.event.source: failure for failure in outcome.failed if failure.verdict.pauses_the_source}
     for source, failed in found.items():
         if source in known:
             continue
         if source_outages.begin(work, claim.subscriber, source, failed.failure, probe_wait(subscriber, failed, 0)):
-            log.warning("%s: %s is down; its events wait: %s", claim.subscriber, source, failed.failure.reason)
+            log.warning("%s: events of %s wait: %s", claim.subscriber, source, failed.failure.reason)
 
 
 def probe_wait(subscriber: Subscriber, failed: Failed, probes: int) -> timedelta:
     """Backoff until the source of *failed* is probed again, after *probes* probes of this outage."""
     if failed.failure.cause == IntegrationPaused.__name__:
         return timedelta(seconds=_MAX_PROBE_WAIT_S)
+    # The first probe comes soon: it may have been one record that is refused, not the hub.
+    if failed.verdict is Verdict.SOURCE_REFUSES and probes:
+        return timedelta(seconds=min(_REFUSED_WAIT_S * 2.0 ** min(probes - 1, _DOUBLINGS), _MAX_REFUSED_WAIT_S))
     usual_s = min(subscriber.first_wait_s * 2.0 ** min(probes, _DOUBLINGS), _MAX_PROBE_WAIT_S)
     return timedelta(seconds=max(usual_s, min(failed.retry_in_s, _MAX_WAIT_S)))

@@ -94,20 +94,16 @@ class Retries:
     def _learn_outages(self, outcome: Outcome) -> None:
         self._answered |= {event.source for event in outcome.delivered}
         self._met_outage -= {event.at for event in outcome.delivered}
-        paused = {
-            failed.event.source: failed.failure for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
-        }
+        paused = {failed.event.source: failed.failure for failed in outcome.failed if failed.verdict.pauses_the_source}
         if paused:
             self._answered -= paused.keys()
-            self._met_outage |= {
-                failed.event.at for failed in outcome.failed if failed.verdict is Verdict.SOURCE_OUTAGE
-            }
+            self._met_outage |= {failed.event.at for failed in outcome.failed if failed.verdict.may_be_of_one_event}
             self.paused |= paused
             self._keys_at_once = _KEYS_AFTER_OUTAGE
 
     def _blame_the_only_one(self, outcome: Outcome) -> None:
         """
-        Count an apparent outage against the event when it alone meets one while other events of its source succeed.
+        Count an apparent outage or refusal against the event when it alone meets one while others of its source succeed.
 
         Otherwise that one event would pause its source for ever.
         """
@@ -115,7 +111,7 @@ class Retries:
             return
         (failed,) = outcome.failed
         is_its_own = failed.event.at in self._met_outage and failed.event.source in self._answered
-        if failed.verdict is Verdict.SOURCE_OUTAGE and is_its_own:
+        if failed.verdict.may_be_of_one_event and is_its_own:
             outcome.failed = [replace(failed, verdict=Verdict.TRANSIENT)]
 
     def _look(self, work: Work) -> None:

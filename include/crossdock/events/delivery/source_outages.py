@@ -58,6 +58,8 @@ DELETE FROM source_outage outage
 
 _PROBE_NOW = b"UPDATE source_outage SET next_probe_at = clock_timestamp() WHERE cause = %(cause)s"
 
+_PROBE_SOURCE = b"UPDATE source_outage SET next_probe_at = clock_timestamp() WHERE source = %(source)s"
+
 _LIST = b"""
 SELECT subscriber, source, cause, reason, since, next_probe_at FROM source_outage ORDER BY subscriber, source
 """
@@ -127,6 +129,11 @@ def end_idle(work: Work) -> None:
 def probe_now(work: Work, cause: str) -> None:
     """Probe at once the sources that are paused because of *cause*."""
     work.execute(_PROBE_NOW, {"cause": cause})
+
+
+def probe_source_now(work: Work, source: str) -> None:
+    """Probe *source* at once, if it is paused: somebody has changed how it is called."""
+    work.execute(_PROBE_SOURCE, {"source": source})
 
 
 def _of(subscriber: str, source: str, failure: Failure) -> dict[str, object]:

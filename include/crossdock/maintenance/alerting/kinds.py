@@ -99,6 +99,18 @@ _OF_SYNCS: Mapping[str, AlertKind] = {
         next_step="Find out at the source whether it is true: a sale, a changed filter, a feed that broke.",
         command="./hub runs --stream {subject}",
     ),
+    Kind.SOURCE_CLOCK: AlertKind(
+        severity=Severity.WARNING,
+        open_while="the clock of a source has stepped back, and no later sync has found that it went on evenly",
+        about="what the run holds its lease on",
+        example="The clock of shop_eu stepped back: it shows 2026-11-21T09:15:00.000Z, 900 s less than expected. shop_eu.orders is "
+        "read again from 2026-11-21T09:00:00.000Z",
+        hub_does="It takes the watermark back and reads again from the earliest instant that a change may be dated with. No change "
+        "is lost.",
+        next_step="Have whoever runs the system check its time service. A clock that stepped back and returned between two syncs "
+        "shows nothing: then backfill the day.",
+        command="./hub runs",
+    ),
     Kind.DECLARATION_INVALID: AlertKind(
         severity=Severity.WARNING,
         open_while="a file in `dags/integrations` has a mistake",
@@ -199,6 +211,18 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         hub_does="Most calls are not made. One now and then finds out whether the system is back.",
         next_step="Ask whoever runs the system.",
         command="./hub integration show {subject}",
+    ),
+    Kind.ACCESS_REFUSED: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a system refuses the hub for good while events wait for it: its credentials (HTTP 401 or 403, no token), or "
+        "an address or a connection that may not be used",
+        about="the integration",
+        example="12 events of shop_eu wait, because it cannot be called: shop_eu refused the request with HTTP 401: GET /orders: "
+        "invalid_token. Check the id and the secret of the connection",
+        hub_does="No event becomes a dead letter. One now and then finds out whether the system accepts the hub again, and one at "
+        "once when the credentials are changed with the hub; then all are delivered in order.",
+        next_step="Get new credentials and enter them; or correct the address.",
+        command="./hub integration rotate {subject}",
     ),
     Kind.WEBHOOKS_REFUSED: AlertKind(
         severity=Severity.WARNING,

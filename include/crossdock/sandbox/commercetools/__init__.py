@@ -7,7 +7,7 @@ and `actions`, `DELETE ?version=`, `POST /inventory`; `POST graphql` reads `inve
 Tokens come from `POST /oauth/token`.
 
 Its own control routes: `/_sandbox/life` (POST, DELETE), `/_sandbox/checksum/{entity}`, `/_sandbox/flaws/{entity}`,
-`/_sandbox/resource/{entity}/{id}` (GET, PATCH), `/_sandbox/tokens` (GET, PUT, DELETE) and `/_sandbox/reset` (POST).
+`/_sandbox/resource/{entity}/{id}` (GET, PATCH), `/_sandbox/tokens` (GET, PUT, DELETE), `/_sandbox/clock` (PUT) and `/_sandbox/reset` (POST).
 
 With a dataset every line of the file is a line of exactly one order, uncleaned; what the vendor requires and the file
 does not have (stock, e-mail addresses) is derived, and `custom.fields` says so. The rules are in

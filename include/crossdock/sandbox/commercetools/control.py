@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # the retailer is built from this module
     from crossdock.sandbox.engine.control import RouteKey
     from crossdock.sandbox.engine.messages import Request
 
+#: Ten years: beyond that, a year has no four digits in the end.
+_LONGEST_OFFSET_S = 10 * 366 * 86_400
 _SIZES = tuple(field.name for field in fields(Size))
 
 
@@ -173,6 +175,14 @@ def _revoke_tokens(retailer: FakeRetailer, _request: Request) -> Json:
     return {"revoked": retailer.tokens.revoke_all()}
 
 
+def _put_clock(retailer: FakeRetailer, request: Request) -> Json:
+    offset_s = request.json().get("offset_s")
+    if isinstance(offset_s, bool) or not isinstance(offset_s, int | float) or abs(offset_s) > _LONGEST_OFFSET_S:
+        raise invalid_input(f"'offset_s' must be a number of seconds, {_LONGEST_OFFSET_S:,} at most either way.")
+    retailer.state.clock.step_to(offset_s)
+    return {"offset_s": retailer.state.clock.offset_s}
+
+
 def _entity(request: Request) -> Entity:
     name = _part(request, 2)
     if name not in ENTITIES:
@@ -194,6 +204,7 @@ _ROUTES: dict[RouteKey, Callable[[FakeRetailer, Request], Json]] = {
     ("GET", ("flaws",)): _flaws,
     ("GET", ("resource",)): _show_resource,
     ("PATCH", ("resource",)): _patch_resource,
+    ("PUT", ("clock",)): _put_clock,
     ("GET", ("tokens",)): _show_tokens,
     ("PUT", ("tokens",)): _put_tokens,
     ("DELETE", ("tokens",)): _revoke_tokens,

@@ -3,7 +3,8 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -108,6 +109,11 @@ class FakeRetailer(SimulatedSystem):
     def respond(self, request: Request, route: str, fault: Fault) -> Response:
         if route == "oauth":
             return self._oauth(request)
+        response = self._listed(request, route, fault)
+        date = format_datetime(self.state.clock.read(), usegmt=True)
+        return replace(response, headers={**response.headers, "Date": date})
+
+    def _listed(self, request: Request, route: str, fault: Fault) -> Response:
         routes.refuse_without_scope(request, self.project, self.tokens.check(request))
         self._change_data(route, fault)
         previous = self._last_pages.get(request.path)
@@ -135,6 +141,7 @@ class FakeRetailer(SimulatedSystem):
             "rows": {name: len(collection) for name, collection in self.state.collections.items()},
             "requests": len(self.requests),
             "life": self.simulation.running,
+            "clock_offset_s": self.state.clock.offset_s,
             "tokens": self.tokens.alive(),
         }
 

@@ -43,15 +43,35 @@ def sort_key(text: str) -> str | None:
 
 
 class Clock:
-    """The real clock, except that each reading is later than the one before by at least a millisecond."""
+    """
+    The real clock, except that each reading is later than the one before by at least a millisecond.
+
+    It can be set off, as a machine's whose time service has failed: then it steps, also back.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = datetime.min.replace(tzinfo=UTC)
+        self._offset = timedelta(0)
+
+    @property
+    def offset_s(self) -> float:
+        """How far it is ahead of the real clock, in seconds; negative if it is behind."""
+        return self._offset.total_seconds()
+
+    def step_to(self, offset_s: float) -> None:
+        """Set it off by *offset_s* against the real clock; 0 sets it right."""
+        with self._lock:
+            self._offset = timedelta(seconds=offset_s)
+            self._last = datetime.min.replace(tzinfo=UTC)
+
+    def read(self) -> datetime:
+        """Read what it shows, without counting as a reading."""
+        return datetime.now(UTC) + self._offset
 
     def now(self) -> str:
         with self._lock:
-            real = datetime.now(UTC)
+            real = self.read()
             real = real.replace(microsecond=real.microsecond // 1000 * 1000)
             self._last = max(real, self._last + _MILLISECOND)
             return text_of(self._last)
@@ -63,9 +83,9 @@ class Clock:
         A reader that asks up to now would miss such a change until it asks again.
         """
         with self._lock:
-            ahead = self._last - datetime.now(UTC)
+            ahead = self._last - self.read()
         time.sleep(max(ahead.total_seconds(), 0.0))
 
     def ago(self, seconds: float) -> str:
         """Write the instant *seconds* before now; the clock itself does not move."""
-        return text_of(datetime.now(UTC) - timedelta(seconds=seconds))
+        return text_of(self.read() - timedelta(seconds=seconds))

@@ -78,7 +78,7 @@ class Transport:
 def _head(response: Response, correlation_id: str | None, *, last: bool) -> bytes:
     lines = [
         f"HTTP/1.1 {response.status} {response.reason}",
-        f"Date: {formatdate(usegmt=True)}",
+        *(() if "Date" in response.headers else (f"Date: {formatdate(usegmt=True)}",)),
         f"Content-Type: {response.content_type}",
         f"Content-Length: {len(response.body)}",
         f"X-Correlation-ID: {correlation_id or f'sandbox-{uuid4()}'}",
