@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -16,8 +16,16 @@ def _integer(digits: str) -> int | Decimal:
     return int(digits) if len(digits) <= _INTEGER_DIGITS else Decimal("Infinity")
 
 
+def _fraction(digits: str) -> Decimal:
+    """Read a number with a fraction or an exponent; one beyond what a Decimal holds is infinite, as a long whole number is."""
+    try:
+        return Decimal(digits)
+    except InvalidOperation:
+        return Decimal("Infinity")
+
+
 #: Lenient: control characters in text, and NaN, are the fault of one record, not of its page.
-_decoder = json.JSONDecoder(strict=False, parse_int=_integer, parse_float=Decimal, parse_constant=Decimal)
+_decoder = json.JSONDecoder(strict=False, parse_int=_integer, parse_float=_fraction, parse_constant=Decimal)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _sorted = msgspec.json.Encoder(decimal_format="number", order="sorted")
 

@@ -26,6 +26,10 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
         found = [self.at_once_s, *([self.by_default_s] if self.has_route else [])]
         return None if None in found else max(each for each in found if each is not None)
 
+    @property
+    def in_words(self) -> str:
+        return f"at once {_shown(self.at_once_s)} s, by default {_shown(self.by_default_s)} s"
+
 
 class Storm(msgspec.Struct, frozen=True, kw_only=True):
     """Very many failures within a minute: how many messages came of them."""

@@ -12,8 +12,8 @@ from crossdock.observability.alerts import Kind
 from crossdock.sandbox.signed_webhook.verifier import FakeReceiver
 
 _ENDED = "closed"
-#: Sent once, when it is over: before that, nobody could.
-_SENT_AFTERWARDS = frozenset({Kind.SENDER_AWAY})
+#: Over before anybody could hear of it, or before a digest is sent: then one message says that it began and ended.
+_MAY_BE_OVER = frozenset({Kind.SENDER_AWAY, Kind.RUN_LATE})
 
 
 class Arrival(NamedTuple):
@@ -45,7 +45,7 @@ class TimedReceiver(FakeReceiver):
                 arrival.at
                 for arrival in self.received()
                 if arrival.kind == kind and arrival.at >= since
-                if arrival.occasion != _ENDED or kind in _SENT_AFTERWARDS
+                if arrival.occasion != _ENDED or kind in _MAY_BE_OVER
                 if fnmatchcase(arrival.subject, subject)
             ),
             None,
@@ -70,7 +70,7 @@ class Mailbox:
             (
                 at
                 for at, mail in self.mails
-                if at >= since and (kind in _SENT_AFTERWARDS or not mail["subject"].startswith(f"[{_ENDED}]"))
+                if at >= since and (kind in _MAY_BE_OVER or not mail["subject"].startswith(f"[{_ENDED}]"))
                 if any(_is_about(line, kind, subject) for line in mail["text"].splitlines())
             ),
             None,

@@ -25,8 +25,12 @@ from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.report import Say
 from crossdock.bench.sync.database import server_version
 from crossdock.client.sandbox import SandboxControl
+from crossdock.core.errors import HubError
+from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.observability.alerts import Kind
+
+log = logger(__name__)
 
 _HOOK, _MAIL = "bench_hook", "mail_server"
 _RECIPIENT = "on-call@bench.example"
@@ -66,9 +70,29 @@ class _Watch:
     store: Store
     awaited: list[_Awaited] = field(default_factory=list)
 
-    def look(self) -> None:
+    def __post_init__(self) -> None:
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        """Look all the time: to bring about a cause takes long, and the messages of others come meanwhile."""
+        while not self._is_over.wait(_LOOK_EVERY_S):
+            try:
+                self._look()
+            except HubError as error:
+                log.info("The watch goes on: %s", error)
+
+    def _look(self) -> None:
         self.mailbox.look()
-        for each in self.awaited:
+        for each in list(self.awaited):
             if each.since is None:
                 each.since = each.begun.since(self.store.transaction)
             receiver = self.last_resort if each.kind in LAST else self.receiver
@@ -77,11 +101,10 @@ class _Watch:
             if each.is_notified and not each.is_shown:
                 each.is_shown = True
                 timing = _timing(each)
-                self.world.say(f"    {each.kind}: at once {timing.at_once_s} s, by default {timing.by_default_s} s")
+                self.world.say(f"    {each.kind}: {timing.in_words}")
 
     def wait(self, until: float) -> None:
         while time.time() < until and not all(each.is_notified for each in self.awaited):
-            self.look()
             time.sleep(_LOOK_EVERY_S)
 
 
@@ -101,7 +124,7 @@ def measure(command: str, say: Say, only: Collection[str] = ()) -> AlertsOutcome
             mailbox = Mailbox(SandboxControl(world.stack.mail_server_url), _RECIPIENT)
             watch = _Watch(world, receiver, mailbox, last_resort, world.undo.enter_context(world.store.another()))
             began = time.monotonic()
-            with under_load(world) as done, _Busiest() as busiest:
+            with under_load(world) as done, _Busiest() as busiest, watch:
                 _bring_about(world, watch, [kind for kind in CAUSES if not only or kind in only])
                 found = () if only else _storms(world, watch)
                 _bring_about_last(world, watch, [kind for kind in LAST if not only or kind in only])
@@ -152,7 +175,6 @@ def _begin(world: World, watch: _Watch, kind: Kind) -> None:
         world.say(f"{kind} could not be brought about: {type(error).__name__}: {error}")
         begun = Begun("", lambda _: None)
     watch.awaited.append(_Awaited(kind, cause, begun, asked_at))
-    watch.look()
 
 
 def _storms(world: World, watch: _Watch) -> tuple[Storm, ...]:

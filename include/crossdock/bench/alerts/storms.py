@@ -17,7 +17,7 @@ from crossdock.events.webhooks_in.service import connection_of
 _FAILURES, _CAUSES, _REFUSED = 10_000, 30, 10
 _SLOWEST_S = 900.0
 #: After the last failure: the longest way of a message, and half a minute more.
-_SETTLE_S = 90.0
+_LAST_MESSAGE_S = 90.0
 
 _LETTERS = b"SELECT count(*) FROM dead_letter WHERE subject LIKE 'inventory/bench-%%'"
 
@@ -30,7 +30,7 @@ def failures_of_one_cause(world: World, receiver: TimedReceiver, mailbox: Mailbo
     while world.ask(_LETTERS)[0][0] < _FAILURES and time.monotonic() < until_s:
         time.sleep(1)
     failed = world.ask(_LETTERS)[0][0]
-    _wait_for_messages(mailbox)
+    time.sleep(_LAST_MESSAGE_S)
     hooks = sum(each.kind == "dead_letters" and each.at >= before_s for each in receiver.received())
     mails = sum(at >= before_s and "(dead_letters)" in mail["text"] for at, mail in mailbox.mails)
     # An event that failed within the hour before may have brought the message already.
@@ -63,7 +63,7 @@ def causes_in_a_minute(world: World, receiver: TimedReceiver, mailbox: Mailbox) 
     for name in names:
         refuse_webhooks(world, name, times=_REFUSED)
     world.say(f"    within {time.time() - before_s:.0f} s")
-    _wait_for_messages(mailbox)
+    time.sleep(_LAST_MESSAGE_S)
     hooks = [each for each in receiver.received() if each.at >= before_s and each.subject in names]
     mails = [mail for at, mail in mailbox.mails if at >= before_s and any(_names(mail, name) for name in names)]
     in_mails = {name for name in names if any(_names(mail, name) for mail in mails)}
@@ -79,13 +79,6 @@ def causes_in_a_minute(world: World, receiver: TimedReceiver, mailbox: Mailbox) 
 
 def _names(mail: dict[str, str], integration: str) -> bool:
     return f": {integration} (webhooks_refused)" in mail["text"]
-
-
-def _wait_for_messages(mailbox: Mailbox) -> None:
-    until = time.monotonic() + _SETTLE_S
-    while time.monotonic() < until:
-        mailbox.look()
-        time.sleep(0.5)
 
 
 STORMS: Sequence[Callable[[World, TimedReceiver, Mailbox], Storm]] = (failures_of_one_cause, causes_in_a_minute)
