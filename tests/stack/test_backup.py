@@ -138,8 +138,10 @@ def test_a_restored_hub_has_what_was_committed_and_reuses_no_event_id(
     with Store(dsn()) as store:
         assert event_ids(store) == ["1-1", "1-2"], "the third came after the backup"
         publish(store, stock("CHAIR", 4, 4))
-        ours = event_ids(store)[-1]
-        assert ours not in ("1-3", "2-3"), "1-3 is known to others as another event, and 2-3 may be, of another restore"
+        # 1-3 is known to others as another event; of epoch 2 there may be some of an earlier restore of this backup. The epoch
+        # is compared, not the ID: a server that recovers leaves out up to 32 numbers.
+        epoch = event_ids(store)[-1].partition("-")[0]
+        assert epoch not in ("1", "2")
         assert query(store, "SELECT act FROM audit_entry ORDER BY entry_id DESC LIMIT 1") == [("hub.restore",)]
         states = query(store, "SELECT run_id, state, landing_cleared_at IS NULL FROM sync_run ORDER BY 1")
     with psycopg.connect(lifecycle.servers(ports.saved(), load_secrets())["postgres-metadata"].dsn()) as metadata:
