@@ -19,6 +19,7 @@ from crossdock.api import (
     integration_health,
     integrations,
     mails,
+    overview,
     payments,
     problems,
     quarantine,
@@ -45,6 +46,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 #: The resources of the API, each with a router.
 _RESOURCES = (
     health,
+    overview,
     alerts,
     alert_routes,
     audit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from crossdock.core.errors import HubError
@@ -9,6 +10,34 @@ from crossdock.core.errors import HubError
 
 class StackError(HubError):
     """The local stack could not do what the command needs."""
+
+
+class NotRunning(StackError):
+    """A command needs the local stack, and nothing of it runs."""
+
+    def __init__(self) -> None:
+        super().__init__("The stack is stopped. Start it with: ./hub up")
+
+
+class PartMissing(StackError):
+    """A command needs a part of the local stack that does not run."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        self.parts = tuple(parts)
+        names = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+        text = f"This command needs {names}, which {'is' if len(parts) == 1 else 'are'} not running. "
+        super().__init__(f"{text}Start what is missing with: ./hub up. What works without it: ./hub status")
+
+
+class StrangerAnswers(StackError):
+    """Another program listens where a server of the local stack should."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(
+            f"Another program answers at {url}: it cannot prove that it is the stack's own server, so no password was sent. "
+            "Start the stack on another port: ./hub down, then ./hub up"
+        )
 
 
 class ProcessDied(StackError):

@@ -13,15 +13,17 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherStart, NotReady
 from crossdock.core.ids import prefixed
 from crossdock.core.paths import path_of
+from crossdock.core.stack_proof import KEY_VARIABLE
 from crossdock.stack import airflow, mail_systems, ports, processes
 from crossdock.stack.home import home, make_private_folder, read_json, write_json
 from crossdock.stack.processes import ProcessRecord
@@ -42,6 +44,7 @@ _ALL = (*NAMES, airflow.MIGRATION)
 _SANDBOX_TIMEOUT_S = 180.0
 _SANDBOX_ARGUMENTS = "sandbox-arguments.json"
 _ORPHANS_GRACE_S = 2.0
+_PROOF_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,18 @@ class Stack:
     @property
     def hub_dsn(self) -> str:
         """The address of the hub's database for the role `hub`, password included."""
-        return f"postgresql://hub:{load_secrets().hub_password}@{ports.LOOPBACK}:{self.ports['hub-db']}/hub"
+        return f"postgresql://hub:{load_secrets().hub_password}@{ports.LOOPBACK}:{self.ports['hub-db']}/hub?{ports.ONLY_SCRAM}"
 
-    def api(self, user: str = "admin") -> AirflowApi:
+    def api(self, user: str = "admin", *, timeout_s: float = AirflowApi.TIMEOUT_S) -> AirflowApi:
         """Build a client of Airflow for one of its users: admin, otto (operator), vera (viewer)."""
-        return AirflowApi(self.airflow_url, user, getattr(load_secrets(), f"{user}_password"))
+        secrets = load_secrets()
+        return AirflowApi(
+            self.airflow_url,
+            user,
+            getattr(secrets, f"{user}_password"),
+            timeout_s=timeout_s,
+            stack_key=secrets.stack_key,
+        )
 
     def environment(self) -> dict[str, str]:
         """Build the environment for a child process that works on this stack, Airflow's settings included."""
@@ -268,7 +278,8 @@ def _migrate(metadata: PostgresServer, stack: Stack) -> None:
 def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequence[str]) -> None:
     command = [sys.executable, "-P", "-m", "crossdock.sandbox", "--port", str(numbers["sandbox"])]
     command += ["--client-id", _sandbox_client(), "--journal", str(_journal_of(arguments)), *arguments]
-    environment = {**airflow.child_environment(), "SANDBOX_CLIENT_SECRET": secrets.sandbox_client_secret}
+    environment = {**airflow.child_environment(), KEY_VARIABLE: secrets.stack_key}
+    environment["SANDBOX_CLIENT_SECRET"] = secrets.sandbox_client_secret
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
 
 
@@ -382,13 +393,24 @@ def _wait_for_sandbox(stack: Stack) -> None:
 def _wait_for(stack: Stack, process: str, server: str) -> None:
     """Wait until a simulated system listens on the port of *server*."""
     deadline = time.monotonic() + _SANDBOX_TIMEOUT_S
-    while not ports.answers(stack.ports[server]):
+    while not _answers(stack, server):
         processes.fail_if_dead([processes.records()[process]])
         if time.monotonic() > deadline:
             raise NotReady(
                 f"The process {process}", _SANDBOX_TIMEOUT_S, "its port is closed", processes.log_of(process)
             )
         time.sleep(0.1)
+
+
+def _answers(stack: Stack, server: str) -> bool:
+    """Whether our own process listens on the port of *server*. That of SMTP has no way to prove it."""
+    port = stack.ports[server]
+    if server == "smtp" or not ports.answers(port):
+        return ports.answers(port)
+    url = f"http://{ports.LOOPBACK}:{port}"
+    with suppress(OSError):
+        return proof.is_proven(url, proof.OF_SANDBOX, load_secrets().stack_key, timeout_s=_PROOF_TIMEOUT_S)
+    return False
 
 
 def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> None:
@@ -421,7 +443,12 @@ def _settings(stack: Stack) -> AirflowSettings:
     settings = read_settings(
         overrides={
             "commercetools": {"host": stack.sandbox_url, "password": secrets.sandbox_client_secret},
-            "hub_db": {"host": ports.LOOPBACK, "port": stack.ports["hub-db"], "password": secrets.hub_password},
+            "hub_db": {
+                "host": ports.LOOPBACK,
+                "port": stack.ports["hub-db"],
+                "password": secrets.hub_password,
+                "extra": dict([ports.ONLY_SCRAM.split("=")]),
+            },
         }
     )
     # Not in the file: a deployment loads that, too, and has no simulated mail systems.

@@ -10,6 +10,9 @@ from crossdock.client.errors import StackError
 from crossdock.stack.home import home, read_json, write_json
 
 LOOPBACK = "127.0.0.1"
+#: Of the address of a database: log in by SCRAM alone, in which the server proves that it knows the password's verifier and
+#: gets no password. A program that took the port could otherwise ask for it in clear text.
+ONLY_SCRAM = "require_auth=scram-sha-256"
 
 #: The preferred port of each server; VARIABLES name the settings that change it.
 PREFERRED = {
