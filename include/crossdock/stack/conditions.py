@@ -16,8 +16,9 @@ from typing import Literal
 LOOK_EVERY_S = 5.0
 #: So many looks in a row without a sign of life: 30 s.
 SILENT_LOOKS = 6
-#: The same for a process that has just been started and has not given one yet: 180 s.
-STARTING_LOOKS = 36
+#: The same for a process that has just been started and has not given one yet.
+START_S = 180.0
+STARTING_LOOKS = int(START_S / LOOK_EVERY_S)
 #: Restarts are counted over so long; a process that has stayed up for it is well.
 WINDOW_S = 600.0
 #: From so many restarts within the window on, a person is told.
@@ -43,12 +44,22 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Sign:
+    """A sign of life."""
+
+    #: Differs from the one before it, e.g. the time of a heartbeat.
+    text: str
+    #: Whether it is new by itself: an answer, or a heartbeat of the last 30 s. Another is new only when it has changed.
+    is_fresh: bool = True
+
+
+@dataclass(frozen=True)
 class Look:
     """What one look at a process found."""
 
     alive: bool
-    #: Changes with each sign of life, e.g. the time of its heartbeat. None: it did not answer.
-    sign: str | None = None
+    #: None: it did not answer.
+    sign: Sign | None = None
     #: A database that this process needs and that does not answer now. Nobody can give a sign of life without it.
     waits_for: str | None = None
 
@@ -61,7 +72,7 @@ class Watched:
     sign: str | None = None
     #: Looks since then.
     missed: int = 0
-    #: Whether this process has given one: a start takes longer than the pause between two signs.
+    #: Whether this process has given one, or is old enough to have: a start takes longer than the pause between signs.
     has_started: bool = False
     alive: bool = True
     waits_for: str | None = None
@@ -74,6 +85,11 @@ class Watched:
     def is_well(self) -> bool:
         """Whether its last look brought a sign of life."""
         return self.alive and self.has_started and self.missed == 0
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether more looks are needed to tell."""
+        return self.alive and not self.is_well and not self.is_silent and self.waits_for is None
 
 
 def started_anew(before: Watched) -> Watched:
@@ -92,8 +108,11 @@ def after_look(before: Watched, look: Look, *, slept: bool = False) -> Watched:
 
     """
     known = replace(before, alive=look.alive, waits_for=look.waits_for)
-    if look.sign is not None and look.sign != before.sign:
-        return replace(known, sign=look.sign, missed=0, has_started=True)
+    if look.sign is not None and look.sign.text != before.sign:
+        known = replace(known, sign=look.sign.text)
+        # The first sign may be an old one of a process that is frozen, or of one before it.
+        if before.sign is not None or look.sign.is_fresh:
+            return replace(known, missed=0, has_started=True)
     # What needs a database that is away cannot give a sign: it gets all its time once that is back.
     if slept or look.waits_for is not None:
         return replace(known, missed=0)
