@@ -110,6 +110,7 @@ ANSWERS: dict[str, Any] = {
     "/hub/v1/event-replays/count": {"events": {"availability": 1}},
     "/hub/v1/events": {"events": [], "next_cursor": None},
     "/hub/v1/events/1-1": {"id": "1-1"},
+    "/hub/v1/me": {"name": "admin", "roles": ["admin"]},
     "/hub/v1/overview": {
         "latest_run": {"run_id": "r", "state": "done"},
         "in_quarantine": 3,

@@ -11,9 +11,11 @@ from threading import Thread
 
 import pytest
 
+from crossdock.core.stack_proof import CHALLENGE, PROOF, proof_of
 from crossdock.stack import lifecycle, needs, processes
 from crossdock.stack.home import write_json
 from crossdock.stack.ports import PREFERRED
+from crossdock.stack.secrets import load_secrets
 from tests.cli.conftest import Hub
 from tests.cli.test_light_start import CALLS_THE_API, HEAVY, Answers, run_light
 
@@ -31,10 +33,21 @@ WAIT_FOR_A_RUN = (
 )
 
 
+class Ours(Answers):
+    """The server of the test, with the key of its stack."""
+
+    server: HTTPServer
+
+    def end_headers(self) -> None:
+        if challenge := self.headers.get(CHALLENGE):
+            self.send_header(PROOF, proof_of(load_secrets().stack_key, challenge, self.server.server_port))
+        super().end_headers()
+
+
 @pytest.fixture
 def stack(stackless_hub: Hub, tmp_path: Path) -> Iterator[None]:  # noqa: ARG001  it sets HUB_HOME
     """A stack of which each part runs: this process, and the API is a server of the test."""
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+    with HTTPServer(("127.0.0.1", 0), Ours) as server:
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         (tmp_path / "home").mkdir()
         write_json(tmp_path / "home" / "ports.json", {**PREFERRED, "airflow": server.server_port})
@@ -66,6 +79,15 @@ def test_only_what_waits_for_a_run_needs_the_scheduler(stackless_hub: Hub, comma
     assert (ended.code, "needs scheduler" in ended.text) == ((1, True) if command in WAIT_FOR_A_RUN else (0, False))
 
 
+def test_a_stranger_on_the_port_of_the_api_server_is_told_from_ours(
+    stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no key, and answers all the same."""
+    monkeypatch.setattr(Ours, "end_headers", Answers.end_headers)
+
+    assert "cannot prove that it is the stack's own server" in stackless_hub("runs", "--stream", "inventory").text
+
+
 @pytest.mark.parametrize("part", needs.API)
 def test_a_command_that_uses_a_missing_part_says_which_and_what_to_do(stackless_hub: Hub, part: str) -> None:
     end(part)
@@ -73,7 +95,7 @@ def test_a_command_that_uses_a_missing_part_says_which_and_what_to_do(stackless_
     ended = stackless_hub("runs", "--stream", "inventory")
 
     assert ended.code == 1
-    assert f"needs {part}, which is not running. Start what is missing with: ./hub up" in ended.text
+    assert f"needs {part}, which ended. Start what is missing with: ./hub up" in ended.text
 
 
 def test_the_sandbox_is_controlled_while_all_else_is_missing(stackless_hub: Hub) -> None:
@@ -85,7 +107,7 @@ def test_the_sandbox_is_controlled_while_all_else_is_missing(stackless_hub: Hub)
 def test_without_the_sandbox_its_commands_say_so(stackless_hub: Hub) -> None:
     end("sandbox")
 
-    assert "needs sandbox, which is not running" in stackless_hub("sandbox", "heal").text
+    assert "needs sandbox, which ended" in stackless_hub("sandbox", "heal").text
 
 
 @pytest.mark.parametrize("missing", [*NOT_USED, "scheduler"])
@@ -99,6 +121,18 @@ def test_status_shows_the_hub_whatever_else_is_missing(stackless_hub: Hub, missi
     assert ended.document["hub"] == "answers"
     assert ended.document["in_quarantine"] == 3
     assert {each["name"]: each["state"] for each in ended.document["processes"]}[missing] == "ended"
+
+
+def test_a_part_without_a_sign_of_life_is_missing(stackless_hub: Hub, tmp_path: Path) -> None:
+    """It would take the request and never answer."""
+    silent = {"api-server": {"state": "silent", "looks": 8, "waits_for": None}}
+    write_json(tmp_path / "home" / "supervisor.json", silent)
+
+    ended = stackless_hub("runs", "--stream", "inventory")
+    status = stackless_hub("status")
+
+    assert "needs api-server, which has given no sign of life for 40 s" in ended.text
+    assert "has given no sign of life for 40 s" in status.text
 
 
 def test_status_has_the_same_keys_in_every_state(stackless_hub: Hub, tmp_path: Path) -> None:

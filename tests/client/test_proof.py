@@ -20,7 +20,7 @@ from crossdock.stack.ports import ONLY_SCRAM
 from tests.sandbox.echo import EchoSystem
 
 KEY = "the key of the stack"
-PASSWORD = "a password that nobody else may see"  # noqa: S105  of a test
+PASSWORD = "a password that nobody else may see"
 
 
 @dataclass

@@ -64,9 +64,15 @@ def status(
 def _show_status(found: lifecycle.StackStatus, now: Mapping[str, object]) -> None:
     console.show_table(
         f"Stack: {found.state}",
-        ["process", "state", "pid", "where"],
+        ["process", "state", "pid", "where", "what is wrong"],
         [
-            [process.name, process.state, str(process.pid or ""), process.url or str(process.port or "")]
+            [
+                process.name,
+                process.state,
+                str(process.pid or ""),
+                process.url or str(process.port or ""),
+                "; ".join(filter(None, [process.problem, _restarts(process)])),
+            ]
             for process in found.processes
         ],
         empty="",
@@ -75,6 +81,13 @@ def _show_status(found: lifecycle.StackStatus, now: Mapping[str, object]) -> Non
         if fact is not None:
             text = "; ".join(fact) or "none" if isinstance(fact, list) else fact
             console.show(f"{name.replace('_', ' ')}: {text}")
+
+
+def _restarts(process: lifecycle.ProcessStatus) -> str:
+    if not process.restarts or process.restarted_at is None:
+        return ""
+    times = "once" if process.restarts == 1 else f"{process.restarts} times"
+    return f"started anew {times}, last at {process.restarted_at:%Y-%m-%d %H:%M} UTC: {process.restarted_because}"
 
 
 def doctor(as_json: Json = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from crossdock.core.errors import HubError
@@ -22,11 +22,11 @@ class NotRunning(StackError):
 class PartMissing(StackError):
     """A command needs a part of the local stack that does not run."""
 
-    def __init__(self, parts: Sequence[str]) -> None:
-        self.parts = tuple(parts)
-        names = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-        text = f"This command needs {names}, which {'is' if len(parts) == 1 else 'are'} not running. "
-        super().__init__(f"{text}Start what is missing with: ./hub up. What works without it: ./hub status")
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        #: Part → what is wrong with it, as in "ended".
+        self.wrong = dict(wrong)
+        which = " and ".join(f"{part}, which {what}" for part, what in wrong.items())
+        super().__init__(f"This command needs {which}. Start what is missing with: ./hub up")
 
 
 class StrangerAnswers(StackError):

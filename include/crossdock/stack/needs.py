@@ -21,13 +21,17 @@ def running(parts: Collection[str]) -> lifecycle.Stack:
 
     Raises:
         NotRunning: nothing of it runs.
-        PartMissing: one of *parts* does not run.
+        PartMissing: one of *parts* does not run, or gives no sign of life.
 
     """
     found = lifecycle.status()
     if found.state == "stopped":
         raise NotRunning
-    missing = [process.name for process in found.processes if process.name in parts and process.state != "running"]
-    if missing:
-        raise PartMissing(missing)
+    wrong = {
+        process.name: process.problem or "does not run"
+        for process in found.processes
+        if process.name in parts and process.state != "running"
+    }
+    if wrong:
+        raise PartMissing(wrong)
     return lifecycle.Stack(ports.saved())

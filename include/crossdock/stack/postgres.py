@@ -20,7 +20,6 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client.errors import NotReady, ProcessDied, StackError
-from crossdock.stack.ports import LOOPBACK, ONLY_SCRAM
 from crossdock.stack.postgres_location import hold_cleaning_lock, locate, prepare, remove
 from crossdock.stack.processes import tail
 
@@ -156,7 +155,7 @@ class PostgresServer:
     def dsn(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
         """Build the address of *database*, password included; by default for the superuser."""
         secret = quote(self._password if password is None else password, safe="")
-        return f"postgresql://{user}:{secret}@{LOOPBACK}:{self.port}/{database}?{ONLY_SCRAM}"
+        return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
 
     def create_database(self, name: str, *, owner: str | None = None, password: str | None = None) -> None:
         """Create database *name* and its *owner*, an ordinary role. A second call only sets the password."""
