@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.database import Store, StoreRefused, StoreUnavailable, Work, message_of
 
 #: A new file on the server's volume, of about 140 KB; it is gone when the transaction is rolled back.
 _WRITE = (
@@ -26,13 +26,29 @@ def refusal(store: Store) -> str | None:
     with store.question() as work:
         connection = work
     try:
-        with store.transaction() as work, work.transaction(force_rollback=True):
-            for statement in _WRITE:
-                work.execute(statement)
+        with store.transaction():
+            _write(connection)
     except StoreUnavailable as error:
         if connection.broken:
             raise
         return str(error)
-    except psycopg.errors.InsufficientPrivilege:
+    except StoreRefused:
         return None
     return None
+
+
+def refusal_of(connection: Work) -> str | None:
+    """Do the same on a connection of its own, to a database of another schema."""
+    try:
+        _write(connection)
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+    except psycopg.Error as error:
+        return message_of(error)
+    return None
+
+
+def _write(connection: Work) -> None:
+    with connection.transaction(force_rollback=True):
+        for statement in _WRITE:
+            connection.execute(statement)

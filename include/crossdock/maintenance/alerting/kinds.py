@@ -263,7 +263,7 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
     ),
     Kind.HUB_DATABASE_DOWN: AlertKind(
         severity=Severity.CRITICAL,
-        open_while="the hub's database has not answered for 30 seconds. It is sent over `HUB_ALERT_LAST_RESORT` alone",
+        open_while="the hub's database has not answered for 30 seconds, or takes no writes (its volume is full). It is sent over `HUB_ALERT_LAST_RESORT` alone",
         about="the hub's database",
         example="the hub's database does not answer: nothing is synced, delivered or sent",
         hub_does="Nothing is read, delivered or sent until it is back; then all goes on where it stopped.",
