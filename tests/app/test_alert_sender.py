@@ -133,6 +133,8 @@ def test_a_database_that_takes_no_writes_does_not_count_as_one_that_answers(hub_
     now_s = [0.0]
     watch = DatabaseWatch("the hub", told.append, clock=lambda: now_s[0])
 
+    with Store(hub_dsn) as store:  # the first connection notes where the server's events begin
+        assert WriteTest(store).refusal() is None
     with Store(hub_dsn, session="-c default_transaction_read_only=on") as store:
         for now_s[0] in (10.0, 20.0, 40.0):
             alert_sender.note_answer(watch, WriteTest(store))

@@ -27,6 +27,8 @@ def test_a_database_that_takes_writes_refuses_nothing_and_keeps_nothing(hub_dsn:
 
 def test_a_database_that_can_only_be_read_says_so(hub_dsn: str) -> None:
     """As a full volume: what is there is read, and nothing can be added."""
+    with Store(hub_dsn) as store:  # the first connection notes where the server's events begin
+        assert refusal(store) is None
     with Store(hub_dsn, session="-c default_transaction_read_only=on") as store:
         assert "read-only" in str(refusal(store))
 
