@@ -42,6 +42,7 @@ class Kind(StrEnum):
     CHANNEL_DOWN = "channel_down"
     ALERT_ROUTES_INVALID = "alert_routes_invalid"
     HUB_DATABASE_DOWN = "hub_database_down"
+    PROCESS_RESTARTING = "process_restarting"
 
 
 #: A kind that a subscriber of an installation's own opens.

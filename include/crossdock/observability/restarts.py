@@ -15,6 +15,10 @@ from pathlib import Path
 
 #: How many of a process are kept.
 KEPT = 20
+#: Restarts are counted over so long; a process that has stayed up for it is well.
+WINDOW = timedelta(minutes=10)
+#: From so many restarts within the window on, a person is told.
+ALARM_FROM = 3
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,14 @@ def as_json(restarts: Mapping[str, Restarts]) -> dict[str, object]:
     }
 
 
-def does_not_stay_up(latest: Sequence[Restart], now: datetime, *, window: timedelta, from_restarts: int) -> bool:
+def alarming(latest: Sequence[Restart], now: datetime) -> int:
     """
-    Whether a process was restarted *from_restarts* times within a *window*, and has not stayed up for one since.
+    Count the restarts within `WINDOW` of a process that does not stay up; 0 of one that is well.
 
-    A clock that was set back makes a restart one of the time to come, which counts as one of now.
+    It does not stay up from the third restart within a window on, until it has stayed up for one. Counted back from the
+    last restart and not from *now*: the alert stays open over the window in which it is seen whether the last one helped.
     """
-    last = latest[-from_restarts:]
-    if len(last) < from_restarts:
-        return False
-    return last[-1].at - last[0].at <= window and now - last[-1].at < window
+    if not latest or now - latest[-1].at >= WINDOW:
+        return 0
+    recent = sum(latest[-1].at - one.at <= WINDOW for one in latest)
+    return recent if recent >= ALARM_FROM else 0

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from crossdock.observability.restarts import WINDOW
+
 #: The pause between two looks.
 LOOK_EVERY_S = 5.0
 #: So many looks in a row without a sign of life: 30 s.
@@ -19,11 +21,6 @@ SILENT_LOOKS = 6
 #: The same for a process that has just been started and has not given one yet.
 START_S = 180.0
 STARTING_LOOKS = int(START_S / LOOK_EVERY_S)
-#: Restarts are counted over so long; a process that has stayed up for it is well.
-WINDOW_S = 600.0
-#: From so many restarts within the window on, a person is told.
-ALARM_FROM_RESTARTS = 3
-
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 60.0
 
 State = Literal["running", "silent", "ended", "stopped"]
@@ -87,8 +84,8 @@ class Watched:
         return self.alive and self.has_started and self.missed == 0
 
     @property
-    def is_undecided(self) -> bool:
-        """Whether more looks are needed to tell."""
+    def may_recover(self) -> bool:
+        """Whether it gave no sign of life at the last look, and may still do so at one of the next."""
         return self.alive and not self.is_well and not self.is_silent and self.waits_for is None
 
 
@@ -149,7 +146,7 @@ def wait_s(restarts: Sequence[float], now: float) -> float:
         now: Seconds on a clock that only goes forward.
 
     """
-    recent = [at for at in restarts if now - at < WINDOW_S]
+    recent = [at for at in restarts if now - at < WINDOW.total_seconds()]
     if not recent:
         return 0.0
     wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** (len(recent) - 1))

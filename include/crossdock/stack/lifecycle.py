@@ -225,15 +225,17 @@ def _sound(living: dict[str, ProcessRecord], progress: Progress) -> dict[str, Pr
 def _silent(living: Collection[str], progress: Progress) -> set[str]:
     """Look at the *living* until each has given a sign of life, or has given none for too long."""
     looker = supervisor.Supervisor("up", supervisor.duties_of_both(load_secrets()))
+    heard: set[str] = set()
     told = ""
     try:
         while True:
             looker.look()
-            watched = looker.watched()
-            open_ones = sorted(name for name in watched.keys() & living if watched[name].is_undecided)
-            if not open_ones:
-                return {name for name in watched.keys() & living if watched[name].is_silent}
-            if (waits := ", ".join(open_ones)) != told:
+            watched = {name: each for name, each in looker.watched().items() if name in living}
+            heard |= {name for name, each in watched.items() if each.is_well}
+            unsure = sorted(name for name, each in watched.items() if each.may_recover and name not in heard)
+            if not unsure:
+                return {name for name, each in watched.items() if each.is_silent}
+            if (waits := ", ".join(unsure)) != told:
                 progress(f"Waiting for a sign of life of {waits}")
                 told = waits
             time.sleep(LOOK_EVERY_S)

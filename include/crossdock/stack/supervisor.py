@@ -77,8 +77,15 @@ class Duties:
 class Supervisor:
     """One of the two. A round of it looks at everything, and replaces what is wrong."""
 
-    def __init__(self, role: str, duties: Duties, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._role, self._duties, self._clock = role, duties, clock
+    def __init__(
+        self,
+        role: str,
+        duties: Duties,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._role, self._duties, self._clock, self._look_every_s = role, duties, clock, look_every_s
         self._asker = Asker()
         self._watched: dict[str, Watched] = {}
         self._records: dict[str, ProcessRecord] = {}
@@ -87,7 +94,7 @@ class Supervisor:
         self._reported: Mapping[str, tuple[str, str | None]] = {}
 
     def run(self, over: threading.Event) -> None:
-        """Do a round every `LOOK_EVERY_S`, until it is *over*, the stack is stopping, or another has this role."""
+        """Do a round at each time to look, until it is *over*, the stack is stopping, or another has this role."""
         rounds = 0
         while not over.is_set() and not turns.is_stopping() and (rounds < _SLEPT_AFTER_LOOKS or self._has_role()):
             began = self._clock()
@@ -96,7 +103,7 @@ class Supervisor:
             except Exception:  # A full disk, a file that is gone: the next round may do better.
                 log.exception("This look at the stack failed")
             rounds += 1
-            over.wait(max(0.5, LOOK_EVERY_S - (self._clock() - began)))
+            over.wait(max(self._look_every_s / 10, self._look_every_s - (self._clock() - began)))
 
     def round(self) -> None:
         """Look once, and replace what is wrong."""
@@ -116,7 +123,7 @@ class Supervisor:
     def look(self) -> None:
         """Look at each process once."""
         now = self._clock()
-        slept = self._looked_at is not None and now - self._looked_at > _SLEPT_AFTER_LOOKS * LOOK_EVERY_S
+        slept = self._looked_at is not None and now - self._looked_at > _SLEPT_AFTER_LOOKS * self._look_every_s
         self._looked_at = now
         records = processes.records()
         # Before the questions: then what one that has ended has left behind is known, and no sign of its successor.
@@ -236,10 +243,13 @@ def _duties(names: Sequence[str], secrets: Secrets) -> Duties:
     def end(name: str) -> None:
         starts.end(name, ports.saved(), secrets)
 
-    def is_ready(name: str) -> bool:
-        return starts.servers(ports.saved(), secrets)[name].is_ready()
-
     watches_stack = set(names) >= set(starts.NAMES)
+    # Once: to find where a server's data are takes processes of their own.
+    servers = starts.servers(ports.saved(), secrets) if watches_stack else {}
+
+    def is_ready(name: str) -> bool:
+        return servers[name].is_ready()
+
     signs: list[tuple[str | None, Question]] = [(None, sign_of(role)) for role in starts.SUPERVISORS if role in names]
     questions = [*signs, *(questions_of(ports.saved(), secrets) if watches_stack else ())]
     return Duties(names, questions, start, end, NEEDS if watches_stack else {}, is_ready)

@@ -270,6 +270,16 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         next_step="Start the database, or make room on its volume.",
         command="./hub doctor",
     ),
+    Kind.PROCESS_RESTARTING: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a process of a local stack was started anew three times within ten minutes, and has not stayed up for ten "
+        "minutes since",
+        about="the process",
+        example="scheduler does not stay up: it was started anew 3 times within 10 minutes, the last time because it ended",
+        hub_does="It starts the process again and again, at most once a minute. All else goes on.",
+        next_step="Read the end of its log in logs/ of HUB_HOME.",
+        command="./hub doctor",
+    ),
 }
 
 KINDS: Mapping[str, AlertKind] = {**_OF_SYNCS, **_OF_EVENTS, **_OF_CALLS, **_OF_THE_HUB}
