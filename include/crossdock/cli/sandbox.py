@@ -47,7 +47,7 @@ def sandbox(
     if dataset or generated:
         with console.progress("Restarting the sandbox") as bar:
             bar.update("Reading the file" if dataset else "Making a shop")
-            lifecycle.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
+            lifecycle.restart_sandbox(lifecycle.shop_of(dataset) if dataset else [])
     control = _control()
     stock, requests = control.checksum("inventory"), len(control.requests())
     if as_json:

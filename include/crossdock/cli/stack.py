@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,11 +19,19 @@ from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
 
 
-def up(as_json: Json = False) -> None:
+def up(
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve the shop of this parquet file, from before the first DAG run.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow; on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
-        running = lifecycle.up(progress=bar.update)
+        running = lifecycle.up(progress=bar.update, shop=lifecycle.shop_of(dataset) if dataset else None)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
         console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})

@@ -29,6 +29,16 @@ class PartMissing(StackError):
         super().__init__(f"This command needs {which}. Start what is missing with: ./hub up")
 
 
+class AnotherShop(StackError):
+    """The sandbox is running with another shop: DAG runs may have read it, and some may be reading it now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The sandbox is running with another shop. Stop it first: ./hub down. To change the shop of a running stack: "
+            "./hub sandbox --dataset FILE"
+        )
+
+
 class StrangerAnswers(StackError):
     """Another program listens where a server of the local stack should."""
 

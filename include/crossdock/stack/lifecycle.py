@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
-from crossdock.client.errors import NotReady
+from crossdock.client.errors import AnotherShop, NotReady
 from crossdock.core.paths import path_of
 from crossdock.observability import restarts
 from crossdock.stack import airflow, mail_systems, ports, processes, starts, supervisor, turns
@@ -114,7 +115,7 @@ class StackStatus:
     airflow_url: str | None
 
 
-def up(*, progress: Progress) -> Stack:
+def up(*, progress: Progress, shop: Sequence[str] | None = None) -> Stack:
     """
     Start what is not running or is silent, wait until all of it is healthy, and return the stack.
 
@@ -123,9 +124,11 @@ def up(*, progress: Progress) -> Stack:
 
     Args:
         progress: Called with a short sentence after each step.
+        shop: The arguments of the sandbox from now on. It has them before any DAG can run. None: as they were.
 
     Raises:
         StackError: The message has the reason and what to do. Running again is safe.
+        AnotherShop: The sandbox is running, with another shop than *shop*.
         Terminal: a setting has an old name or an invalid value, or names a stream or a rule that does not exist.
 
     """
@@ -135,22 +138,49 @@ def up(*, progress: Progress) -> Stack:
     with turns.in_turn(progress):
         turns.forget_stop()
         sound = _sound(processes.alive(), progress)
-        if sound.keys() >= set(NAMES):
-            stack = Stack(ports.saved())
-            progress(f"The stack is already running: {stack.airflow_url}")
-            _remove_stale_dags(stack.api(), progress)
-            return stack
-        if not sound.keys() & set(starts.NAMES):
-            restarts.file_in(home()).unlink(missing_ok=True)
-        # What they start has their environment; from now on it is to be that of this process.
-        processes.stop(starts.SUPERVISORS, grace_s=_SUPERVISOR_GRACE_S)
-        try:
-            stack = _start_missing(sound, progress)
-            _start_supervisors()
-        except BaseException:
-            _stop([name for name in _ALL if name not in sound or name in starts.SUPERVISORS])
-            raise
+        with _shop_chosen(shop, is_running="sandbox" in sound):
+            return _start_what_is_not(sound, progress)
+
+
+def shop_of(dataset: Path) -> list[str]:
+    """Build the arguments of the sandbox for the shop of a file."""
+    return ["--dataset", str(dataset.resolve())]
+
+
+@contextmanager
+def _shop_chosen(shop: Sequence[str] | None, *, is_running: bool) -> Iterator[None]:
+    """Let the sandbox start with *shop*, and at later starts too, unless this one fails."""
+    before = starts.sandbox_arguments()
+    if shop is None or list(shop) == before:
+        yield
+        return
+    if is_running:
+        raise AnotherShop
+    write_json(home() / starts.SANDBOX_ARGUMENTS, list(shop))
+    try:
+        yield
+    except BaseException:
+        write_json(home() / starts.SANDBOX_ARGUMENTS, before)
+        raise
+
+
+def _start_what_is_not(sound: dict[str, ProcessRecord], progress: Progress) -> Stack:
+    if sound.keys() >= set(NAMES):
+        stack = Stack(ports.saved())
+        progress(f"The stack is already running: {stack.airflow_url}")
+        _remove_stale_dags(stack.api(), progress)
         return stack
+    if not sound.keys() & set(starts.NAMES):
+        restarts.file_in(home()).unlink(missing_ok=True)
+    # What they start has their environment; from now on it is to be that of this process.
+    processes.stop(starts.SUPERVISORS, grace_s=_SUPERVISOR_GRACE_S)
+    try:
+        stack = _start_missing(sound, progress)
+        _start_supervisors()
+    except BaseException:
+        _stop([name for name in _ALL if name not in sound or name in starts.SUPERVISORS])
+        raise
+    return stack
 
 
 def down(progress: Progress = lambda _: None) -> list[str]:
