@@ -34,7 +34,7 @@ class AirflowApi:
     when there is no response. A client with a token and no password raises LoginExpired when the token is refused.
     """
 
-    #: Of a request, unless it is told otherwise.
+    #: Of a request, unless the caller names another.
     TIMEOUT_S: ClassVar[float] = 120.0
 
     def __init__(
