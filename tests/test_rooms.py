@@ -123,10 +123,10 @@ REACHES = {
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
     "new/dataset_code.py": {"commerce", "sync"},  # writes code from the declaration of a dataset
     "prepare.py": {"app", "db", "integrations", "observability"},
+    "overview.py": {"db", "maintenance"},  # for status, where the API does not answer
     "profile.py": {"bench"},
     "reference.py": {"api", "integrations", "maintenance"},  # the pages of routes, connectors and alerts
     "session.py": {"db"},  # for audit.py and verify_dataset.py
-    "stack.py": {"app", "db", "events", "maintenance", "observability", "sync"},
     "verify_dataset.py": {"connectors", "db", "sync"},
 }
 

@@ -9,6 +9,7 @@ OPERATES = frozenset({"operator", "admin"})
 
 MATRIX = {
     ("GET", "/v1/health"): ANYONE,
+    ("GET", "/v1/overview"): ANYONE,
     ("GET", "/v1/alerts"): ANYONE,
     ("POST", "/v1/alerts/{alert_id}/acknowledge"): OPERATES,
     ("GET", "/v1/alert-mutes"): ANYONE,

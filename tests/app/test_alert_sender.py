@@ -16,9 +16,11 @@ from urllib.parse import quote
 import pytest
 
 from crossdock.app import alert_sender
+from crossdock.app.alert_sender import WriteTest
 from crossdock.app.database import migrate
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
+from crossdock.maintenance.alerting.model import AlertMessage
 from crossdock.maintenance.alerting.outage import DatabaseWatch
 from crossdock.maintenance.alerting.repository import save_route
 from crossdock.maintenance.alerting.routes import Route
@@ -115,13 +117,32 @@ def arrived(receiver: FakeReceiver, subject: str) -> Callable[[], bool]:
 
 
 def test_a_disk_that_takes_no_file_keeps_no_alert_from_being_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub_dsn: str
 ) -> None:
     """A full or read-only disk is what alerts are for: the health check's file is not worth one."""
     monkeypatch.setattr(alert_sender, "ALIVE", tmp_path / "no_folder" / "alive")
-    alert_sender.note_answer(DatabaseWatch("the hub", None))
+    with Store(hub_dsn) as store:
+        alert_sender.note_answer(DatabaseWatch("the hub", None), WriteTest(store))
 
     assert not alert_sender.ALIVE.exists()
+
+
+def test_a_database_that_takes_no_writes_does_not_count_as_one_that_answers(hub_dsn: str) -> None:
+    """Its volume is full: no alert can be stored, so the last resort has to tell of it."""
+    told: list[AlertMessage] = []
+    now_s = [0.0]
+    watch = DatabaseWatch("the hub", told.append, clock=lambda: now_s[0])
+
+    with Store(hub_dsn) as store:  # the first connection notes where the server's events begin
+        assert WriteTest(store).refusal() is None
+    with Store(hub_dsn, session="-c default_transaction_read_only=on") as store:
+        for now_s[0] in (10.0, 20.0, 40.0):
+            alert_sender.note_answer(watch, WriteTest(store))
+            watch.look()
+
+    assert [message.title for message in told] != []
+    assert "takes no writes" in told[0].title
+    assert "read-only" in told[0].title
 
 
 def test_an_alert_arrives_once_also_after_the_process_was_killed_and_ends_by_a_signal(

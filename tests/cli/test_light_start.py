@@ -110,6 +110,19 @@ ANSWERS: dict[str, Any] = {
     "/hub/v1/event-replays/count": {"events": {"availability": 1}},
     "/hub/v1/events": {"events": [], "next_cursor": None},
     "/hub/v1/events/1-1": {"id": "1-1"},
+    "/hub/v1/me": {"name": "admin", "roles": ["admin"]},
+    "/hub/v1/overview": {
+        "latest_run": {"run_id": "r", "state": "done"},
+        "in_quarantine": 3,
+        "dead_letters": 0,
+        "outages": [],
+        "alerts": [],
+        "alerts_are_sent": True,
+        "alert_routes": 1,
+        "waiting_messages": 0,
+        "waiting_since": None,
+        "writes_refused": None,
+    },
     "/hub/v1/quarantine": {"items": [], "next_cursor": None},
     "/hub/v1/quarantine-causes": {"causes": []},
     "/hub/v1/quarantine-discards": {"chosen": 1, "closed": [1]},
@@ -167,7 +180,7 @@ def hub_url() -> Iterator[str]:
         server.shutdown()
 
 
-def _run(*words: str, **environment: str) -> tuple[int, set[str]]:
+def run_light(*words: str, **environment: str) -> tuple[int, set[str]]:
     """The exit code, and what was loaded."""
     ended = subprocess.run(
         [sys.executable, "-P", "-c", PROGRAM, *words],
@@ -186,7 +199,7 @@ def _run(*words: str, **environment: str) -> tuple[int, set[str]]:
     ids=["version", "help", "wrong word"],
 )
 def test_what_needs_no_hub_loads_no_command(words: list[str], heavy: frozenset[str]) -> None:
-    code, loaded = _run(*words)
+    code, loaded = run_light(*words)
 
     assert code == (2 if words == ["staus"] else 0)
     assert loaded & heavy == set()
@@ -211,14 +224,14 @@ CALLS_THE_API = (
 
 @pytest.mark.parametrize("command", CALLS_THE_API)
 def test_a_command_that_only_calls_the_api_loads_no_database_and_no_engine(hub_url: str, command: str) -> None:
-    code, loaded = _run(*command.split(), HUB_URL=hub_url, HUB_USER="otto", HUB_PASSWORD="x")
+    code, loaded = run_light(*command.split(), HUB_URL=hub_url, HUB_USER="otto", HUB_PASSWORD="x")
 
     assert code == 0
     assert loaded & HEAVY == set()
 
 
 def test_a_command_without_a_running_stack_loads_none_of_it(tmp_path: Path) -> None:
-    code, loaded = _run("integration", "list", HUB_HOME=str(tmp_path))
+    code, loaded = run_light("integration", "list", HUB_HOME=str(tmp_path))
 
     assert code == 1
     assert loaded & HEAVY == set()

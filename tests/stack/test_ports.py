@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +73,23 @@ def test_an_invalid_port_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, non
 
     with pytest.raises(StackError, match="HUB_PORT_SANDBOX"):
         ports.assign()
+
+
+def test_two_stacks_that_start_in_the_same_moment_choose_different_ports(tmp_path: Path) -> None:
+    """Neither listens yet, so that each port looks free to both."""
+    ours = ports.assign()
+    code = "import json; from crossdock.stack import ports; ports.PREFERRED = json.loads(input()); print(json.dumps(ports.assign()))"
+    environment = {**os.environ, "HUB_HOME": str(tmp_path / "another")}
+
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(ports.PREFERRED),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+
+    theirs = json.loads(other.stdout)
+    assert set(ours.values()).isdisjoint(theirs.values())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crossdock.client.errors import AnotherStart
 from crossdock.core.errors import Terminal
-from crossdock.stack import lifecycle, processes
+from crossdock.stack import lifecycle, processes, supervisor
 from crossdock.stack.doctor import examine
+from crossdock.stack.home import home, write_json
+from tests.sandbox.echo import EchoSystem
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -97,15 +101,76 @@ def test_the_doctor_suggests_a_fix_for_open_secrets(stack_home: Path) -> None:
     assert check.fix == f"chmod 600 {stack_home / 'secrets.json'}"
 
 
-def test_the_doctor_finds_a_landing_folder_that_cannot_be_written(stack_home: Path) -> None:
-    """A full disk, a mount that is gone: every sync would fail at its first page."""
-    (stack_home / "landing").write_text("not a folder")
+@pytest.mark.parametrize("name", ["landing", "logs", "definitions"])
+def test_the_doctor_finds_each_folder_that_cannot_be_written(stack_home: Path, name: str) -> None:
+    """A full disk, a mount that is gone: every sync would fail at its first page, and a scheduler stops without its logs."""
+    (stack_home / name).write_text("not a folder")
 
-    check = next(each for each in examine() if each.name == "landing")
+    check = next(each for each in examine() if each.name == name)
 
     assert not check.ok
-    assert str(stack_home / "landing") in check.found
+    assert str(stack_home / name) in check.found
     assert check.fix
+
+
+@pytest.fixture
+def small_volume(stack_home: Path) -> Iterator[Path]:
+    """A volume of its own for the landing area, with room for two pages."""
+    folder = stack_home / "landing"
+    folder.mkdir()
+    if (
+        subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)], check=False).returncode
+        != 0
+    ):
+        pytest.skip("this user may not mount a volume")
+    yield folder
+    subprocess.run(["/usr/bin/umount", "-l", str(folder)], check=True)
+
+
+def test_the_doctor_tells_each_volume_apart_and_names_the_one_that_is_full(small_volume: Path) -> None:
+    """It looked at the free bytes of one folder only."""
+    checks = {each.name: each for each in examine()}
+
+    assert not checks["landing"].ok
+    assert "No space left on device" in checks["landing"].found
+    assert str(small_volume) in str(checks["landing"].fix)
+    assert not checks["disk space of landing"].ok
+    assert checks["home"].ok
+
+
+def test_the_doctor_names_a_process_without_a_sign_of_life() -> None:
+    """It lives and does nothing: a scheduler whose loop has ended."""
+    for name in ("scheduler", "supervisor"):
+        processes.save_record(name, os.getpid(), port=None, log=processes.log_of(name))
+    write_json(
+        supervisor.conditions_file("supervisor"), {"scheduler": {"state": "silent", "looks": 9, "waits_for": None}}
+    )
+
+    check = next(each for each in examine() if each.name == "scheduler")
+
+    assert not check.ok
+    assert check.found == "has given no sign of life for 45 s"
+
+
+def test_the_doctor_names_a_dead_supervisor() -> None:
+    processes.save_record("scheduler", os.getpid(), port=None, log=processes.log_of("scheduler"))
+    processes.save_record("supervisor", 2**22 + 1, port=None, log=processes.log_of("supervisor"))
+
+    check = next(each for each in examine() if each.name == "supervisor")
+
+    assert (check.ok, check.found) == (False, "ended")
+
+
+def test_the_doctor_tells_a_stranger_at_a_port_from_our_own_server(free_port: int) -> None:
+    """The process lives, and another program has its port."""
+    with EchoSystem(port=free_port):  # it has no key of this stack
+        processes.save_record("sandbox", os.getpid(), port=free_port, log=processes.log_of("sandbox"))
+        write_json(home() / "ports.json", {"sandbox": free_port})
+
+        check = next(each for each in examine() if each.name == "sandbox")
+
+    assert not check.ok
+    assert f"another program answers at port {free_port}" in check.found
 
 
 def test_finding_the_stack_loads_nothing_that_only_a_start_needs() -> None:

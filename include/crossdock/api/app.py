@@ -20,6 +20,7 @@ from crossdock.api import (
     integrations,
     mails,
     orders,
+    overview,
     payments,
     problems,
     quarantine,
@@ -53,6 +54,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 #: The resources of the API, each with a router.
 _RESOURCES = (
     health,
+    overview,
     alerts,
     alert_routes,
     audit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import uuid
 from contextlib import suppress
@@ -16,6 +17,7 @@ from crossdock.api.logged_requests import hide_in_log, shown_path
 from crossdock.api.problems import Problem, of_unforeseen
 from crossdock.api.slow_requests import in_time
 from crossdock.core.log import logger
+from crossdock.core.stack_proof import CHALLENGE, KEY_VARIABLE, PROOF, proof_of
 
 log = logger(__name__)
 
@@ -62,6 +64,7 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 begun = True
                 _set_headers(MutableHeaders(scope=message), request_id, is_read=body.is_read)
+                _prove(scope, headers, MutableHeaders(scope=message))
             elif not body.is_read and not message.get("more_body", False):
                 await send({**message, "more_body": True})
                 await body.discard()
@@ -95,6 +98,13 @@ def _set_headers(headers: MutableHeaders, request_id: str, *, is_read: bool) -> 
         headers.setdefault(name, value)
     if not is_read:
         headers["Connection"] = "close"
+
+
+def _prove(scope: Scope, asked: Headers, answered: MutableHeaders) -> None:
+    """Prove to a command of the local stack that this is its own server. Other servers have no key."""
+    challenge, key = asked.get(CHALLENGE), os.environ.get(KEY_VARIABLE)
+    if challenge and key and scope.get("server"):
+        answered[PROOF] = proof_of(key, challenge, scope["server"][1])
 
 
 class _Body:

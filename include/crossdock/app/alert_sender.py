@@ -26,8 +26,9 @@ from crossdock.app.subscribers import subscribers
 from crossdock.core.errors import HubError
 from crossdock.core.log import logger
 from crossdock.core.settings import settings
+from crossdock.db import writable
 from crossdock.db.airflow_lookup import ConnectionUnreadable
-from crossdock.db.database import Store
+from crossdock.db.database import Store, StoreUnavailable
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
 from crossdock.maintenance import alarms
@@ -42,6 +43,7 @@ from crossdock.observability.alerts import Kind
 log = logger("crossdock.app.alert_sender")
 
 _RETRY_S = 5.0
+_WRITE_TEST_EVERY_S = 15.0
 #: Its time is when the sender last had an answer of the hub's database.
 ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
 #: What was sent of an outage that is not over: a sender that is started anew meanwhile must not send it again.
@@ -122,13 +124,34 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
         SenderConfig(hub=hub, airflow_url=os.environ.get("AIRFLOW__API__BASE_URL", "")),
         check=[alarms_check(connections), sync_declared],
         is_over=is_over,
-        on_answer=lambda: note_answer(watch),
+        on_answer=partial(note_answer, watch, WriteTest(store.another())),
     ).run()
 
 
-def note_answer(watch: DatabaseWatch) -> None:
+class WriteTest:
+    """Tries now and then whether the hub's database takes writes: where its volume is full, questions are still answered."""
+
+    def __init__(self, store: Store, *, every_s: float = _WRITE_TEST_EVERY_S) -> None:
+        self._store, self._every_s = store, every_s
+        self._next_at_s = 0.0
+        self._refused: str | None = None
+
+    def refusal(self) -> str | None:
+        """Say why the last try failed; None where it did not."""
+        if time.monotonic() >= self._next_at_s:
+            self._next_at_s = time.monotonic() + self._every_s
+            with suppress(StoreUnavailable):  # Then it does not answer either, which the sender notices.
+                self._refused = writable.refusal(self._store)
+        return self._refused
+
+
+def note_answer(watch: DatabaseWatch, test: WriteTest) -> None:
     """Note that the database has answered; also in a file, which the health check of a container reads."""
-    watch.answered()
+    refused = test.refusal()
+    if refused:
+        watch.refused(refused)
+    else:
+        watch.answered()
     # A full or read-only disk is what alerts are for: it must not keep them from being sent.
     with suppress(OSError):
         ALIVE.touch()

@@ -1,5 +1,5 @@
 """
-What alarms watch outside the hub's database: schedules, declarations, credentials and volumes.
+What alarms watch outside the hub's database: schedules, declarations, credentials, volumes and the processes of a local stack.
 
 In Airflow's processes only: a command has other settings, and cannot read connections.
 """
@@ -25,7 +25,8 @@ from crossdock.maintenance import capacity, stale_streams
 from crossdock.maintenance.alarms import AlarmThresholds, Condition
 from crossdock.maintenance.stale_streams import ScheduledStream
 from crossdock.maintenance.volumes import VolumeLimits
-from crossdock.observability.alerts import Found, Kind
+from crossdock.observability import restarts
+from crossdock.observability.alerts import EXAMPLES, Found, Kind
 from crossdock.sync.model import SyncRequest
 
 #: How long the streams that exist are kept: to read them takes hundreds of files.
@@ -59,6 +60,7 @@ def conditions(
         Kind.DECLARATION_INVALID: lambda _: declarations.invalid(),
         Kind.SECRET_EXPIRES: lambda work: _expiring(credentials.expiries(work), datetime.now(UTC)),
         Kind.DISK_LOW: lambda work: capacity.low_disks(work, folders(), settings().disk_free_percent),
+        Kind.PROCESS_RESTARTING: lambda _: restarting(datetime.now(UTC)),
     }
 
 
@@ -141,6 +143,23 @@ class _Credentials:
             self._known.pop(name, None)
             self._known[name] = registered[name], found
         return [(name, field, at) for name, (_, found) in self._known.items() for field, at in found]
+
+
+def restarting(now: datetime) -> Mapping[str, Found]:
+    """Find the processes of this local stack that do not stay up, by name; none elsewhere."""
+    file = restarts.local_file()
+    found = restarts.read(file) if file else {}
+    minutes = restarts.WINDOW.total_seconds() / 60
+    return {
+        name: Found(
+            f"{name} does not stay up: it was started anew {recent} times within {minutes:.0f} minutes, "
+            f"the last time because it {each.latest[-1].why}",
+            recent,
+            tuple(f"{one.at:%Y-%m-%d %H:%M:%S} UTC: {one.why}" for one in each.latest[-EXAMPLES:]),
+        )
+        for name, each in found.items()
+        if (recent := restarts.alarming(each.latest, now))
+    }
 
 
 class _Registered(NamedTuple):

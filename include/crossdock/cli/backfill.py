@@ -45,7 +45,7 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
-    api = airflow_api()
+    api = airflow_api(starts_runs=not dry_run)
     hub = HubApi(api)
     found = stream_named(hub, stream)
     stream_id, dag_id = found["id"], found["backfill_dag"]

@@ -130,7 +130,7 @@ def replay(
 ) -> None:
     """Replay dead letters with their edited data. Ctrl-C stops it; what was delivered stays delivered."""
     body = selection_of(dead_letter_ids, cause=cause, everything=everything, ids_field="dead_letter_ids")
-    api = hub_api()
+    api = hub_api(starts_runs=True)
     ended = follow_replay(api, api.post("/dead-letter-replays", {**body, "rate": rate}).document)
     show_end(ended, "delivered", FAILED_AGAIN, as_json=as_json)
 

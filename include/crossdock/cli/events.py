@@ -114,7 +114,7 @@ def replay(
         "silent": silent,
         "subscriber": subscriber,
     }
-    api = hub_api()
+    api = hub_api(starts_runs=yes)
     if not yes:
         _show_counts(api.post("/event-replays/count", chosen).document["events"], as_json=as_json)
         return

@@ -133,7 +133,7 @@ def replay(
 ) -> None:
     """Validate records again; records that pass are loaded and their items closed. Ctrl-C stops it."""
     body = selection_of(item_ids, cause=cause, everything=everything, ids_field="item_ids")
-    api = hub_api()
+    api = hub_api(starts_runs=True)
     ended = follow_replay(api, api.post("/quarantine-replays", body).document)
     show_end(ended, "loaded", "To see what failed again: ./hub quarantine list", as_json=as_json)
 

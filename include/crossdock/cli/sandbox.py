@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,22 @@ from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.options import Json
 from crossdock.cli.session import running_stack
+from crossdock.client import proof
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import BadRequest
-from crossdock.stack import lifecycle
+from crossdock.stack import lifecycle, needs
+from crossdock.stack.secrets import load_secrets
 
 app = typer.Typer(cls=CommandGroup, invoke_without_command=True)
+_PROOF_TIMEOUT_S = 10.0
 
 
 def _control() -> SandboxControl:
-    return SandboxControl(running_stack().sandbox_url)
+    url = running_stack(*needs.SANDBOX).sandbox_url
+    # Without an answer the request that follows says so.
+    with suppress(OSError):
+        proof.refuse_stranger(url, proof.OF_SANDBOX, load_secrets().stack_key, timeout_s=_PROOF_TIMEOUT_S)
+    return SandboxControl(url)
 
 
 @app.callback()
@@ -39,7 +47,7 @@ def sandbox(
     if dataset or generated:
         with console.progress("Restarting the sandbox") as bar:
             bar.update("Reading the file" if dataset else "Making a shop")
-            lifecycle.restart_sandbox(["--dataset", str(dataset.resolve())] if dataset else [])
+            lifecycle.restart_sandbox(lifecycle.shop_of(dataset) if dataset else [])
     control = _control()
     stock, requests = control.checksum("inventory"), len(control.requests())
     if as_json:

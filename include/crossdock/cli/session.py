@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossdock.client.airflow import AirflowApi
-from crossdock.client.errors import StackError
 from crossdock.client.hub import HubApi
 from crossdock.client.login import Login
 from crossdock.core.errors import BadRequest
@@ -24,25 +23,18 @@ if TYPE_CHECKING:
     from crossdock.stack.lifecycle import Stack
 
 
-class NotRunning(StackError):
-    """A command needs the local stack, which is not running."""
-
-
-def running_stack() -> Stack:
+def running_stack(*parts: str) -> Stack:
     """
-    Return the local stack.
+    Return the local stack, of which the command uses *parts*.
 
     Raises:
-        NotRunning: It is stopped, or a part of it has ended.
+        NotRunning: Nothing of it runs.
+        PartMissing: One of *parts* does not run. What the command does not use may be missing.
 
     """
-    from crossdock.stack import lifecycle  # noqa: PLC0415
+    from crossdock.stack import needs  # noqa: PLC0415
 
-    found = lifecycle.load()
-    if found is None:
-        state = lifecycle.status().state
-        raise NotRunning(f"The stack is {state}. Start it with: ./hub up")
-    return found
+    return needs.running(parts)
 
 
 def login_file() -> Path:
@@ -52,18 +44,21 @@ def login_file() -> Path:
     return home() / "login.json"
 
 
-def airflow_api() -> AirflowApi:
+def airflow_api(*, starts_runs: bool = False) -> AirflowApi:
     """
     Choose the Airflow that serves the hub: HUB_URL, else the one of `./hub login`, else the local stack's.
 
+    *starts_runs* is for a command that waits for a DAG run, or for what delivery workers do: it needs the scheduler, too.
+
     Raises:
         NotRunning: There is none.
+        PartMissing: A part of the local stack that this needs does not run.
         BadRequest: HUB_URL is set without a login for it, or HUB_DATABASE_URL is set.
 
     """
     named, saved = Login.of_environment(os.environ), Login.of_file(login_file())
     if named is None:
-        return saved.airflow() if saved else running_stack().api()
+        return saved.airflow() if saved else _local_api(starts_runs=starts_runs)
     if not named.is_complete:
         if saved is None or saved.url != named.url:
             raise BadRequest(
@@ -74,9 +69,15 @@ def airflow_api() -> AirflowApi:
     return named.airflow()
 
 
-def hub_api() -> HubApi:
-    """Choose the hub's API; errors as in `airflow_api`."""
-    return HubApi(airflow_api())
+def _local_api(*, starts_runs: bool) -> AirflowApi:
+    from crossdock.stack import needs  # noqa: PLC0415
+
+    return running_stack(*needs.API, *(needs.RUNS if starts_runs else ())).api()
+
+
+def hub_api(*, starts_runs: bool = False) -> HubApi:
+    """Choose the hub's API; arguments and errors as in `airflow_api`."""
+    return HubApi(airflow_api(starts_runs=starts_runs))
 
 
 @contextmanager
@@ -87,12 +88,13 @@ def local_store() -> Iterator[Store]:
     Where Airflow is configured (in a container of a deployment) by its connection, else the local stack's.
 
     Raises:
-        NotRunning: There is neither.
+        NotRunning, PartMissing: There is neither.
         BadRequest: HUB_DATABASE_URL is set.
 
     """
     from crossdock.core.ids import prefixed  # noqa: PLC0415
     from crossdock.db.database import Store  # noqa: PLC0415
+    from crossdock.stack import needs  # noqa: PLC0415
 
     Login.of_environment(os.environ)
     connection = os.environ.get("HUB_STORE_CONNECTION") or prefixed("hub_db")
@@ -104,5 +106,5 @@ def local_store() -> Iterator[Store]:
         with of_connection as store:
             yield store
         return
-    with Store(running_stack().hub_dsn) as store:
+    with Store(running_stack(*needs.DATABASE).hub_dsn) as store:
         yield store

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from crossdock.app import watched
-from crossdock.app.services import services
-from crossdock.app.subscribers import subscribers
 from crossdock.cli import console
 from crossdock.cli.exit_codes import Exit
-from crossdock.cli.hints import with_hint
 from crossdock.cli.options import Json
-from crossdock.db import leases
-from crossdock.db.database import Store, Work
-from crossdock.events.dead_letters import repository as dead_letter_repository
-from crossdock.maintenance import alarms
-from crossdock.maintenance.alarm_conditions import broken
-from crossdock.maintenance.alerting import repository as alert_messages
-from crossdock.maintenance.alerting.sender import LEASE
-from crossdock.observability import alerts
-from crossdock.observability.alerts import Alert
+from crossdock.cli.overview import ANSWERS, facts
 from crossdock.stack import doctor as stack_doctor
 from crossdock.stack import lifecycle
 from crossdock.stack.secrets import airflow_login
-from crossdock.sync import ledger
-from crossdock.sync.quarantine import repository as quarantine_repository
 
 
-def up(as_json: Json = False) -> None:
+def up(
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            help="Serve the shop of this parquet file, from before the first DAG run.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow; on 127.0.0.1."""
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
-        running = lifecycle.up(progress=bar.update)
+        running = lifecycle.up(progress=bar.update, shop=lifecycle.shop_of(dataset) if dataset else None)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
         console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
@@ -61,69 +56,47 @@ def status(
 ) -> None:
     """Show the processes, the latest run, and what needs a person."""
     found = lifecycle.status()
-    facts = _facts() if found.state == "running" else {}
+    now = facts(found)
     if as_json:
-        console.show_json(
-            {"state": found.state, "processes": [asdict(process) for process in found.processes], **facts}
-        )
+        console.show_json({"state": found.state, "processes": [asdict(process) for process in found.processes], **now})
     else:
-        console.show_table(
-            f"Stack: {found.state}",
-            ["process", "state", "pid", "where"],
-            [
-                [process.name, process.state, str(process.pid or ""), process.url or str(process.port or "")]
-                for process in found.processes
-            ],
-            empty="",
-        )
-        for name, fact in facts.items():
-            text = "; ".join(fact) or "none" if isinstance(fact, list) else fact
-            console.show(f"{name.replace('_', ' ')}: {text}")
+        _show_status(found, now)
         if password and found.airflow_url:
             login = airflow_login()
             console.show(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
     if found.state != "running":
         console.say("To start it: ./hub up")
+    if found.state != "running" or now["hub"] != ANSWERS:
         raise typer.Exit(Exit.FAILED)
 
 
-def _facts() -> dict[str, object]:
-    running = lifecycle.load()
-    if running is None:
-        return {}
-    with Store(running.hub_dsn) as store:
-        # Alarms are evaluated by the delivery workers; without a worker they are evaluated here.
-        alarms.check(store, subscribers(services()), watched.thresholds())
-        return _facts_of(store)
+def _show_status(found: lifecycle.StackStatus, now: Mapping[str, object]) -> None:
+    console.show_table(
+        f"Stack: {found.state}",
+        ["process", "state", "pid", "where", "what is wrong"],
+        [
+            [
+                process.name,
+                process.state,
+                str(process.pid or ""),
+                process.url or str(process.port or ""),
+                "; ".join(filter(None, [process.problem, _restarts(process)])),
+            ]
+            for process in found.processes
+        ],
+        empty="",
+    )
+    for name, fact in now.items():
+        if fact is not None:
+            text = "; ".join(fact) or "none" if isinstance(fact, list) else fact
+            console.show(f"{name.replace('_', ' ')}: {text}")
 
 
-def _facts_of(store: Store) -> dict[str, object]:
-    with store.transaction() as work:
-        latest = ledger.newest(work, limit=1)
-        return {
-            "last_run": f"{latest[0].run_id} {latest[0].state}" if latest else "none yet: ./hub sync inventory --full",
-            "in_quarantine": sum(cause.items for cause in quarantine_repository.causes(work)),
-            "dead_letters": sum(cause.dead_letters for cause in dead_letter_repository.causes(work)),
-            "outages": [
-                f"{name}: {outage or 'too many calls failed'}" for name, outage in broken(work, timedelta(0)).items()
-            ],
-            "alerts": [_sentence(alert) for alert in alerts.find(work, limit=10)],
-            "alert_messages": _messages(work),
-        }
-
-
-def _messages(work: Work) -> str:
-    """Say whether somebody gets the alerts."""
-    if leases.holder(work, LEASE) is None:
-        return "nobody sends them: the process alert-sender is not at work (./hub doctor)"
-    if not alert_messages.routes(work):
-        return "no route: nobody gets an alert. Add one with ./hub alerts routes add"
-    waiting, since = alert_messages.backlog(work)
-    return f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M} (./hub alerts messages)" if since else "none wait"
-
-
-def _sentence(alert: Alert) -> str:
-    return f"since {alert.at:%Y-%m-%d %H:%M}: {with_hint(alert.message, alert.hint)}"
+def _restarts(process: lifecycle.ProcessStatus) -> str:
+    if not process.restarts or process.restarted_at is None:
+        return ""
+    times = "once" if process.restarts == 1 else f"{process.restarts} times"
+    return f"started anew {times}, last at {process.restarted_at:%Y-%m-%d %H:%M} UTC: {process.restarted_because}"
 
 
 def doctor(as_json: Json = False) -> None:

@@ -70,7 +70,7 @@ def _refuse_contradiction(
 
 
 def _sync(name: str, request: dict[str, Any], *, watch: bool, wait: bool, as_json: bool) -> None:
-    api = airflow_api()
+    api = airflow_api(starts_runs=True)
     found = stream_named(HubApi(api), name)
     # Reported here at once; the DAG run would be skipped, with the reason only in its log.
     _refuse_inactive(found)

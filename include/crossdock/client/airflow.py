@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from crossdock.client import proof
 from crossdock.client.errors import (
     AirflowRefused,
     AirflowUnreachable,
@@ -22,7 +23,6 @@ from crossdock.core.paths import path_of
 if TYPE_CHECKING:
     import requests
 
-_TIMEOUT_S = 120.0
 _MESSAGE_CHARACTERS = 500
 
 
@@ -34,11 +34,37 @@ class AirflowApi:
     when there is no response. A client with a token and no password raises LoginExpired when the token is refused.
     """
 
-    def __init__(self, url: str, user: str, password: str | None, *, token: str | None = None) -> None:
+    #: Of a request, unless the caller names another.
+    TIMEOUT_S: ClassVar[float] = 120.0
+
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        password: str | None,
+        *,
+        token: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        stack_key: str | None = None,
+    ) -> None:
+        """
+        Configure a client; nothing is sent yet.
+
+        Args:
+            url: The address of the api-server.
+            user: Whose name the calls have.
+            password: None where there is a token instead.
+            token: One that was obtained before.
+            timeout_s: How long a request may take.
+            stack_key: Of a local stack: its server has to prove that it knows this key before it gets the password.
+
+        """
         self.url = url.rstrip("/")
         self._user = user
         self._password = password
         self._token = token
+        self._timeout_s = timeout_s
+        self._stack_key = stack_key
 
     def get(self, path: str, **params: object) -> Any:
         """Decode the response to GET /api/v2<path>."""
@@ -58,7 +84,9 @@ class AirflowApi:
 
     def health(self) -> dict[str, Any]:
         """Read /monitor/health, which needs no token."""
-        answer: dict[str, Any] = self._read(self._send("GET", "/api/v2/monitor/health", timeout=30.0))
+        answer: dict[str, Any] = self._read(
+            self._send("GET", "/api/v2/monitor/health", timeout=min(30.0, self._timeout_s))
+        )
         return answer
 
     def has(self, path: str) -> bool:
@@ -167,10 +195,13 @@ class AirflowApi:
         Raises:
             LoginExpired: This client has no password.
             LoginRefused: Airflow does not know this user with this password.
+            StrangerAnswers: The server is not that of the local stack. It got no password.
 
         """
         if self._password is None:
             raise LoginExpired(self.url)
+        if self._stack_key is not None:
+            self._refuse_stranger(self._stack_key)
         answer = self._send("POST", "/auth/token", json={"username": self._user, "password": self._password})
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise LoginRefused(self.url, self._user)
@@ -185,6 +216,12 @@ class AirflowApi:
             self._token = self.new_token()
             answer = self._send(method, path, token=self._token, **arguments)
         return answer
+
+    def _refuse_stranger(self, key: str) -> None:
+        try:
+            proof.refuse_stranger(self.url, proof.OF_API, key, timeout_s=self._timeout_s)
+        except OSError as error:
+            raise AirflowUnreachable(f"GET {self.url}{proof.OF_API}", type(error).__name__) from error
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -212,7 +249,7 @@ class AirflowApi:
         from requests.exceptions import InvalidHeader, InvalidJSONError, RequestException  # noqa: PLC0415
 
         headers = {**arguments.pop("headers", {}), **({"Authorization": f"Bearer {token}"} if token else {})}
-        arguments.setdefault("timeout", _TIMEOUT_S)
+        arguments.setdefault("timeout", self._timeout_s)
         try:
             return self._session.request(method, f"{self.url}{path}", headers=headers, **arguments)
         except (InvalidHeader, InvalidJSONError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from crossdock.core.errors import HubError
@@ -9,6 +10,44 @@ from crossdock.core.errors import HubError
 
 class StackError(HubError):
     """The local stack could not do what the command needs."""
+
+
+class NotRunning(StackError):
+    """A command needs the local stack, and nothing of it runs."""
+
+    def __init__(self) -> None:
+        super().__init__("The stack is stopped. Start it with: ./hub up")
+
+
+class PartMissing(StackError):
+    """A command needs a part of the local stack that does not run."""
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        #: Part → what is wrong with it, as in "ended".
+        self.wrong = dict(wrong)
+        which = " and ".join(f"{part}, which {what}" for part, what in wrong.items())
+        super().__init__(f"This command needs {which}. Start what is missing with: ./hub up")
+
+
+class AnotherShop(StackError):
+    """The sandbox is running with another shop: DAG runs may have read it, and some may be reading it now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The sandbox is running with another shop. Stop it first: ./hub down. To change the shop of a running stack: "
+            "./hub sandbox --dataset FILE"
+        )
+
+
+class StrangerAnswers(StackError):
+    """Another program listens where a server of the local stack should."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(
+            f"Another program answers at {url}: it cannot prove that it is the stack's own server, so no password was sent. "
+            "Start the stack on another port: ./hub down, then ./hub up"
+        )
 
 
 class ProcessDied(StackError):

@@ -75,8 +75,8 @@ class HubApi:
     AirflowUnreachable when there is no response.
     """
 
-    def __init__(self, airflow: AirflowApi) -> None:
-        self._airflow = airflow
+    def __init__(self, airflow: AirflowApi, *, timeout_s: float = _TIMEOUT_S) -> None:
+        self._airflow, self._timeout_s = airflow, timeout_s
 
     def get(self, path: str, **query: object) -> HubAnswer:
         return self._call("GET", path, params=query)
@@ -100,7 +100,7 @@ class HubApi:
         body: Any,
         *,
         if_match: str | None = None,
-        timeout_s: float = _TIMEOUT_S,
+        timeout_s: float | None = None,
         key: str | None = None,
     ) -> HubAnswer:
         """
@@ -113,7 +113,12 @@ class HubApi:
         sent_key = key or str(uuid.uuid4())
         return _until_answered(
             lambda: self._call(
-                "POST", path, json=body, if_match=if_match, headers={"Idempotency-Key": sent_key}, timeout=timeout_s
+                "POST",
+                path,
+                json=body,
+                if_match=if_match,
+                headers={"Idempotency-Key": sent_key},
+                timeout=timeout_s or self._timeout_s,
             )
         )
 
@@ -125,7 +130,7 @@ class HubApi:
 
     def _call(self, method: str, path: str, *, if_match: str | None = None, **arguments: Any) -> HubAnswer:
         headers = {**arguments.pop("headers", {}), **({"If-Match": if_match} if if_match else {})}
-        arguments.setdefault("timeout", _TIMEOUT_S)
+        arguments.setdefault("timeout", self._timeout_s)
         answer = self._airflow.signed(method, f"/hub/v1{path}", headers=headers, **arguments)
         if answer.status_code < HTTPStatus.BAD_REQUEST:
             return HubAnswer(answer.json() if answer.content else None, answer.headers.get("ETag"))

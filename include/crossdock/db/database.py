@@ -96,6 +96,8 @@ class Store:
             user=connection.login,
             password=connection.password,
             dbname=connection.schema,
+            # The others of libpq's options are for the machine on which they are set.
+            require_auth=connection.extra_dejson.get("require_auth"),
         )
         return cls(dsn)
 

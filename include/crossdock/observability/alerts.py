@@ -48,6 +48,7 @@ class Kind(StrEnum):
     ALERT_ROUTES_INVALID = "alert_routes_invalid"
     HUB_DATABASE_DOWN = "hub_database_down"
     AIRFLOW_UNREACHABLE = "airflow_unreachable"
+    PROCESS_RESTARTING = "process_restarting"
 
 
 #: A kind that a subscriber of an installation's own opens.

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable, NotReady, ProcessDied
+from crossdock.core.stack_proof import KEY_VARIABLE
 from crossdock.stack import processes
 from crossdock.stack.home import home, make_private_folder, project, read_json, write_json
+from crossdock.stack.ports import ONLY_SCRAM
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets
 
@@ -90,6 +92,7 @@ def airflow_environment(ports: Mapping[str, int], secrets: Secrets) -> dict[str,
     return {
         **child_environment(),
         "AIRFLOW_HOME": str(airflow_home()),
+        KEY_VARIABLE: secrets.stack_key,
         # No telemetry of Airflow and its packages.
         "SCARF_ANALYTICS": "false",
         "DO_NOT_TRACK": "1",
@@ -234,7 +237,7 @@ def _database_settings(ports: Mapping[str, int], secrets: Secrets) -> dict[str, 
     address = f"airflow:{secrets.metadata_password}@127.0.0.1:{ports['metadata']}/airflow"
     return {
         # Both drivers are named: SQLAlchemy 2.1 uses psycopg 3 for postgresql://, and Airflow expects psycopg2.
-        "SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}",
+        "SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}?{ONLY_SCRAM}",
         "SQL_ALCHEMY_CONN_ASYNC": f"postgresql+asyncpg://{address}",
     }
 

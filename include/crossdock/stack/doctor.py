@@ -7,18 +7,21 @@ import platform
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection
 from itertools import chain
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from crossdock.client import proof
 from crossdock.client.errors import StackError
 from crossdock.core.errors import Terminal
-from crossdock.stack import lifecycle, ports, processes
+from crossdock.stack import lifecycle, mail_systems, ports, processes, starts, volumes
 from crossdock.stack.airflow import hub_environment
 from crossdock.stack.home import home
 from crossdock.stack.secrets import load_secrets, secrets_file
@@ -26,8 +29,12 @@ from crossdock.stack.settings_file import read_settings
 
 _NEEDED_PYTHON = (3, 11)
 _NEEDED_DISK_BYTES = 2 * 1024**3
-#: More than fits into the last block of a full disk.
-_TEST_BYTES = 64 * 1024
+#: Each page and each log of a task takes one.
+_NEEDED_INODES = 0.02
+_PROOF_TIMEOUT_S = 10.0
+_CLOCK_S = 60.0
+#: A server whose volume hangs answers no question.
+_HURRY = "-c statement_timeout=10s"
 _LONG_RUN = timedelta(days=1)
 #: A message of an alert is sent within a minute, unless its channel is down.
 _LONG_WAIT = timedelta(minutes=15)
@@ -68,31 +75,42 @@ def _python() -> Iterator[Check]:
     yield Check("Python", enough, platform.python_version(), None if enough else "Install Python 3.11 or newer.")
 
 
-def _disk_space() -> Iterator[Check]:
-    folder = home() if home().exists() else home().parent
-    free = shutil.disk_usage(folder).free
-    fix = (
-        None if free >= _NEEDED_DISK_BYTES else f"Free space on the disk of {folder}, or set HUB_HOME to another disk."
-    )
-    yield Check("disk space", fix is None, f"{free / 1024**3:.1f} GB free for {folder}", fix)
-
-
-def _landing() -> Iterator[Check]:
-    """Check that pages can be written to the local landing folder; another HUB_LANDING_URL is not checked."""
-    folder = home() / "landing"
-    if not folder.exists():
-        return
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(_TEST_BYTES))
-            file.flush()
-    except OSError as error:
-        fix = (
-            "Free space or allow writing to the folder. Then clear the failed tasks: they continue after the last page."
+def _room() -> Iterator[Check]:
+    """Check how much room each volume has, for the stack and before its first start."""
+    if not home().exists():
+        free = shutil.disk_usage(home().parent).free
+        yield _room_of("home", home(), free, None)
+    for volume in volumes.volumes():
+        yield _room_of(
+            ", ".join(volume.folders), next(iter(volume.folders.values())), volume.free_bytes, volume.free_inodes
         )
-        yield Check("landing", ok=False, found=f"{folder} cannot be written: {error.strerror}", fix=fix)
-    else:
-        yield Check("landing", ok=True, found=f"{folder} can be written")
+
+
+def _room_of(names: str, folder: Path, free_bytes: int, free_inodes: float | None) -> Check:
+    found = f"{free_bytes / 1024**3:.1f} GB free"
+    if free_inodes is not None:
+        found += f", {free_inodes:.0%} of the inodes"
+    enough = free_bytes >= _NEEDED_DISK_BYTES and (free_inodes is None or free_inodes >= _NEEDED_INODES)
+    fix = None if enough else f"Free space on the disk of {folder}, or set HUB_HOME to another disk."
+    return Check(f"disk space of {names}", enough, found, fix)
+
+
+_WRITE_FIXES = {
+    "landing": "Then clear the failed tasks: they continue after the last page.",
+    "logs": "Then restart what has ended or is silent: ./hub up",
+    "task logs": "Then restart what has ended or is silent: ./hub up",
+}
+
+
+def _writes() -> Iterator[Check]:
+    """Check that each folder takes a write, through to its disk. Those of the databases are checked by the databases."""
+    for name, folder in volumes.folders().items():
+        if name in lifecycle.POSTGRES:
+            continue
+        error = volumes.write_error(folder)
+        fix = f"Free space or allow writing to the folder. {_WRITE_FIXES.get(name, '')}".strip() if error else None
+        found = f"{folder} cannot be written: {error}" if error else f"{folder} can be written"
+        yield Check(name, error is None, found, fix)
 
 
 def _secrets() -> Iterator[Check]:
@@ -106,23 +124,48 @@ def _secrets() -> Iterator[Check]:
 
 
 def _processes() -> Iterator[Check]:
-    """Check that each process runs and its port answers."""
+    """Check that each process runs and gives signs of life, and that its port is its own."""
     now = lifecycle.status()
     if now.state == "stopped" and not processes.records():
         yield Check("stack", ok=True, found="stopped; ./hub up starts it")
         return
     for process in now.processes:
         if process.state != "running":
-            log = (
-                home() / process.name / "log" if process.name in lifecycle.POSTGRES else processes.log_of(process.name)
-            )
-            yield Check(process.name, ok=False, found=process.state, fix=f"To start it: ./hub up. Its log: {log}")
-        elif process.port is not None and not ports.answers(process.port):
-            found = f"process {process.pid} is running, but port {process.port} does not answer"
+            found = f"{process.problem or process.state}{_again(process)}"
+            yield Check(process.name, ok=False, found=found, fix=f"To start it: ./hub up. Its log: {_log_of(process)}")
+        elif (wrong := _wrong_at_port(process)) is not None:
+            found = f"process {process.pid} is running, but {wrong}"
             yield Check(process.name, ok=False, found=found, fix="./hub down, then ./hub up")
         else:
             where = f", port {process.port} answers" if process.port else ""
-            yield Check(process.name, ok=True, found=f"process {process.pid}{where}")
+            waits = f", {process.problem}" if process.problem else ""
+            yield Check(process.name, ok=True, found=f"process {process.pid}{where}{waits}{_again(process)}")
+
+
+def _again(process: lifecycle.ProcessStatus) -> str:
+    if process.restarted_at is None:
+        return ""
+    return f"; {process.restarts} restarts, the last at {process.restarted_at:%Y-%m-%d %H:%M} UTC: {process.restarted_because}"
+
+
+def _log_of(process: lifecycle.ProcessStatus) -> Path:
+    return home() / process.name / "log" if process.name in lifecycle.POSTGRES else processes.log_of(process.name)
+
+
+def _wrong_at_port(process: lifecycle.ProcessStatus) -> str | None:
+    """Say what is wrong at the port of *process*; None where nothing is, or it has none."""
+    if process.port is None:
+        return None
+    if not ports.answers(process.port):
+        return f"port {process.port} does not answer"
+    if process.url is None:  # A PostgreSQL server proves itself at the login.
+        return None
+    path = proof.OF_API if process.name == "api-server" else proof.OF_SANDBOX
+    try:
+        ours = proof.is_proven(process.url, path, load_secrets().stack_key, timeout_s=_PROOF_TIMEOUT_S)
+    except OSError as error:
+        return f"it does not answer at port {process.port} ({type(error).__name__})"
+    return None if ours else f"another program answers at port {process.port}"
 
 
 def _stale_records() -> Iterator[Check]:
@@ -138,7 +181,9 @@ def _stale_records() -> Iterator[Check]:
 
 def _preferred_ports() -> Iterator[Check]:
     """Report ports that other programs use. That is not a fault, since `up` takes others."""
-    ours = {record.port for record in processes.alive().values()}
+    living, saved = processes.alive(), ports.saved()
+    ours = {record.port for record in living.values()}
+    ours |= {saved.get(server) for name in mail_systems.PORTS if name in living for server in mail_systems.PORTS[name]}
     for name, port in {**ports.PREFERRED, **ports.saved()}.items():
         if port not in ours and not ports.is_free(port):
             found = f"port {port} is used by another program; ./hub up takes the next free one"
@@ -172,23 +217,37 @@ def _databases() -> Iterator[Check]:
     """Check that both servers accept our login, and that the hub's schema has the version this code needs."""
     import psycopg  # noqa: PLC0415
 
+    from crossdock.db.writable import refusal_of  # noqa: PLC0415
+
     living, secrets = processes.alive(), load_secrets() if secrets_file().exists() else None
     if secrets is None:
         return
-    for name, server in lifecycle.servers({**ports.PREFERRED, **ports.saved()}, secrets).items():
+    numbers = {**ports.PREFERRED, **ports.saved()}
+    logs = {name: server.log for name, server in lifecycle.servers(numbers, secrets).items()}
+    for name, dsn in {
+        "postgres-metadata": starts.metadata_dsn(numbers, secrets),
+        "postgres-hub": starts.hub_dsn(numbers, secrets),
+    }.items():
         if name not in living:
             continue
         try:
-            with psycopg.connect(server.dsn(), connect_timeout=5) as connection:
+            with psycopg.connect(dsn, connect_timeout=5, autocommit=True, options=_HURRY) as connection:
                 yield Check(f"{name} answers", ok=True, found=f"PostgreSQL {connection.info.server_version // 10_000}")
+                yield _takes_writes(name, refusal_of(connection))
         except psycopg.Error as error:
-            yield Check(f"{name} answers", ok=False, found=str(error).strip(), fix=f"Its log: {server.log}")
+            yield Check(f"{name} answers", ok=False, found=str(error).strip(), fix=f"Its log: {logs[name]}")
     if "postgres-hub" in living:
         schema = _hub_schema()
         yield schema
         if schema.ok:
             yield _unfinished_runs()
             yield from _alerts()
+
+
+def _takes_writes(name: str, refused: str | None) -> Check:
+    """Judge a write: a full volume can still be read, so that a question alone would not find it."""
+    fix = None if refused is None else f"Make room on the volume of {home() / name}, or allow writing to it."
+    return Check(f"{name} takes writes", refused is None, refused or "yes", fix)
 
 
 def _hub_schema() -> Check:
@@ -268,6 +327,19 @@ def _airflow() -> Iterator[Check]:
     yield Check("connections", not missing, found, "To create them: ./hub down, then ./hub up" if missing else None)
 
 
+def _clocks() -> Iterator[Check]:
+    """Compare the clock of the sandbox with ours: a delta begins at what the source calls now."""
+    if "sandbox" not in processes.alive():
+        return
+    with closing(HTTPConnection(ports.LOOPBACK, ports.saved()["sandbox"], timeout=_PROOF_TIMEOUT_S)) as connection:
+        connection.request("GET", proof.OF_SANDBOX)
+        shown = connection.getresponse().headers["Date"]
+    away_s = abs((parsedate_to_datetime(shown) - datetime.now(UTC)).total_seconds())
+    fix = None if away_s < _CLOCK_S else "Set the clocks of both machines (NTP)."
+    found = "as ours" if fix is None else f"{away_s:,.0f} s away from ours: changes could be missed"
+    yield Check("clock of the sandbox", fix is None, found, fix)
+
+
 def _settings_file() -> Iterator[Check]:
     try:
         settings = read_settings()
@@ -309,8 +381,8 @@ def _declarations() -> Iterator[Check]:
 
 _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
-    _disk_space,
-    _landing,
+    _room,
+    _writes,
     _secrets,
     _settings_file,
     _hub_settings,
@@ -319,6 +391,7 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _stale_records,
     _preferred_ports,
     _loopback_only,
+    _clocks,
     _databases,
     _airflow,
 )

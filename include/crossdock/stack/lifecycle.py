@@ -6,24 +6,24 @@ Each command loads this module to find the stack; what only a start needs is imp
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
-from crossdock.client.errors import AnotherStart, NotReady, StackError
-from crossdock.core.ids import prefixed
+from crossdock.client.errors import AnotherShop, NotReady, StackError
 from crossdock.core.paths import path_of
-from crossdock.stack import airflow, mail_systems, ports, processes
-from crossdock.stack.home import RESTORING, home, make_private_folder, read_json, write_json
+from crossdock.observability import restarts
+from crossdock.stack import airflow, mail_systems, ports, processes, starts, supervisor, turns
+from crossdock.stack.conditions import LOOK_EVERY_S, Condition, State, what_is_wrong
+from crossdock.stack.home import RESTORING, home, make_private_folder, write_json
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
 
@@ -33,15 +33,17 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
-POSTGRES = ("postgres-metadata", "postgres-hub")
 #: In the order in which they start.
-NAMES = (*POSTGRES, "sandbox", *mail_systems.PORTS, "alert-sender", *airflow.COMMANDS)
+NAMES = (*starts.NAMES, *starts.SUPERVISORS)
 #: Including the migration, which runs only during a start.
 _ALL = (*NAMES, airflow.MIGRATION)
 
+POSTGRES = starts.POSTGRES
+servers = starts.servers
+
 _SANDBOX_TIMEOUT_S = 180.0
-_SANDBOX_ARGUMENTS = "sandbox-arguments.json"
-_ORPHANS_GRACE_S = 2.0
+_SUPERVISOR_GRACE_S = 2.0
+_PROOF_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,18 @@ class Stack:
     @property
     def hub_dsn(self) -> str:
         """The address of the hub's database for the role `hub`, password included."""
-        return f"postgresql://hub:{load_secrets().hub_password}@{ports.LOOPBACK}:{self.ports['hub-db']}/hub"
+        return starts.hub_dsn(self.ports, load_secrets())
 
-    def api(self, user: str = "admin") -> AirflowApi:
+    def api(self, user: str = "admin", *, timeout_s: float = AirflowApi.TIMEOUT_S) -> AirflowApi:
         """Build a client of Airflow for one of its users: admin, otto (operator), vera (viewer)."""
-        return AirflowApi(self.airflow_url, user, getattr(load_secrets(), f"{user}_password"))
+        secrets = load_secrets()
+        return AirflowApi(
+            self.airflow_url,
+            user,
+            getattr(secrets, f"{user}_password"),
+            timeout_s=timeout_s,
+            stack_key=secrets.stack_key,
+        )
 
     def environment(self) -> dict[str, str]:
         """Build the environment for a child process that works on this stack, Airflow's settings included."""
@@ -86,11 +95,17 @@ class ProcessStatus:
     name: str
     #: None when it is not running.
     pid: int | None
-    #: "ended": it was started and ended without `down`. "stopped": it was not started.
-    state: Literal["running", "ended", "stopped"]
+    #: As in `Condition`.
+    state: State
     port: int | None
     #: The page for a person; None where it does not speak HTTP.
     url: str | None
+    #: What is wrong, in words; None when nothing is.
+    problem: str | None = None
+    #: How often it was started anew since the last `up` of a stopped stack, when last, and why.
+    restarts: int = 0
+    restarted_at: datetime | None = None
+    restarted_because: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,38 +115,74 @@ class StackStatus:
     airflow_url: str | None
 
 
-def up(*, progress: Progress, sandbox_args: Sequence[str] = ()) -> Stack:
+def up(*, progress: Progress, shop: Sequence[str] | None = None) -> Stack:
     """
-    Start what is not running, wait until all of it is healthy, and return the stack.
+    Start what is not running or is silent, wait until all of it is healthy, and return the stack.
 
-    When it fails or is interrupted, everything that this call started is stopped again.
+    When another command is at work on this stack, it waits for that. When it fails or is interrupted, everything that this
+    call started is stopped again.
 
     Args:
         progress: Called with a short sentence after each step.
-        sandbox_args: For `python -m crossdock.sandbox`, when this call starts it.
+        shop: The arguments of the sandbox from now on. It has them before any DAG can run. None: as they were.
 
     Raises:
         StackError: The message has the reason and what to do. Running again is safe.
+        AnotherShop: The sandbox is running, with another shop than *shop*.
         Terminal: a setting has an old name or an invalid value, or names a stream or a rule that does not exist.
 
     """
     from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
     refuse_mistakes(definitions_url=airflow.hub_environment()["HUB_DEFINITIONS_URL"])
-    with one_at_a_time():
+    with turns.in_turn(progress):
         if (home() / RESTORING).exists():
             raise StackError(f"{home()} was not restored to its end. Run ./hub restore again")
-        healthy = _usable(processes.alive())
-        if healthy.keys() >= set(NAMES):
-            stack = Stack(ports.saved())
-            progress(f"The stack is already running: {stack.airflow_url}")
-            _remove_stale_dags(stack.api(), progress)
-            return stack
-        try:
-            return _start_missing(healthy, progress, sandbox_args)
-        except BaseException:
-            _stop([name for name in _ALL if name not in healthy])
-            raise
+        turns.forget_stop()
+        sound = _sound(processes.alive(), progress)
+        with _shop_chosen(shop, is_running="sandbox" in sound):
+            return _start_what_is_not(sound, progress)
+
+
+def shop_of(dataset: Path) -> list[str]:
+    """Build the arguments of the sandbox for the shop of a file."""
+    return ["--dataset", str(dataset.resolve())]
+
+
+@contextmanager
+def _shop_chosen(shop: Sequence[str] | None, *, is_running: bool) -> Iterator[None]:
+    """Let the sandbox start with *shop*, and at later starts too, unless this one fails."""
+    before = starts.sandbox_arguments()
+    if shop is None or list(shop) == before:
+        yield
+        return
+    if is_running:
+        raise AnotherShop
+    write_json(home() / starts.SANDBOX_ARGUMENTS, list(shop))
+    try:
+        yield
+    except BaseException:
+        write_json(home() / starts.SANDBOX_ARGUMENTS, before)
+        raise
+
+
+def _start_what_is_not(sound: dict[str, ProcessRecord], progress: Progress) -> Stack:
+    if sound.keys() >= set(NAMES):
+        stack = Stack(ports.saved())
+        progress(f"The stack is already running: {stack.airflow_url}")
+        _remove_stale_dags(stack.api(), progress)
+        return stack
+    if not sound.keys() & set(starts.NAMES):
+        restarts.file_in(home()).unlink(missing_ok=True)
+    # What they start has their environment; from now on it is to be that of this process.
+    processes.stop(starts.SUPERVISORS, grace_s=_SUPERVISOR_GRACE_S)
+    try:
+        stack = _start_missing(sound, progress)
+        _start_supervisors()
+    except BaseException:
+        _stop([name for name in _ALL if name not in sound or name in starts.SUPERVISORS])
+        raise
+    return stack
 
 
 def down(progress: Progress = lambda _: None) -> list[str]:
@@ -142,84 +193,121 @@ def down(progress: Progress = lambda _: None) -> list[str]:
         The names of what was still running; empty when there was nothing to stop.
 
     """
-    with one_at_a_time():
-        ended = _stop(_ALL)
+    # Before its turn: a supervisor may have that now, and be frozen. Their records are kept until nobody else writes any.
+    turns.announce_stop()
+    ended = processes.end(starts.SUPERVISORS, grace_s=_SUPERVISOR_GRACE_S)
+    with turns.in_turn(progress):
+        turns.announce_stop()
+        ended = _stop(_ALL) + ended
+        turns.forget_stop()
         progress(f"Stopped {', '.join(ended)}" if ended else "Nothing was running")
         return ended
 
 
 def status() -> StackStatus:
-    """Report what is running, from our records and the kernel, without a request to a server."""
-    recorded, living = processes.records(), processes.alive()
-    found = tuple(_process_status(name, recorded.get(name), alive=name in living) for name in NAMES)
-    running = sum(process.state == "running" for process in found)
+    """Report what is running, from our records, the kernel and what the supervisor found, without a request to a server."""
+    recorded, found, restarted = processes.records(), conditions(), restarts.read(restarts.file_in(home()))
+    each = tuple(_process_status(found[name], recorded.get(name), restarted.get(name)) for name in NAMES)
+    running = sum(process.state == "running" for process in each)
     state: Literal["running", "partial", "stopped"]
     state = "running" if running == len(NAMES) else "partial" if running else "stopped"
-    url = next((process.url for process in found if process.name == "api-server"), None)
-    return StackStatus(state, found, url)
+    url = next((process.url for process in each if process.name == "api-server"), None)
+    return StackStatus(state, each, url)
+
+
+def conditions() -> dict[str, Condition]:
+    """
+    Say how each process of the stack is, by name; `what_is_wrong` has the words.
+
+    From our records and the kernel, and by what the supervisor found at its looks, while it lives.
+    """
+    recorded, living = processes.records(), processes.alive()
+    told = supervisor.reported_conditions()
+    found: dict[str, Condition] = {}
+    for name in NAMES:
+        if name not in living:
+            waits_for = told[name].waits_for if name in told else None
+            found[name] = Condition(name, "ended" if name in recorded else "stopped", waits_for=waits_for)
+        elif name in told and told[name].state != "ended":
+            found[name] = told[name]
+        else:
+            found[name] = Condition(name, "running")
+    return found
 
 
 def load() -> Stack | None:
     """Load the running stack; None when it is stopped or a part of it is missing."""
-    return Stack(ports.saved()) if status().state == "running" else None
+    return Stack(ports.saved()) if processes.alive().keys() >= set(starts.NAMES) else None
 
 
-def servers(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
-    """Describe the two PostgreSQL servers, running or not, by process name."""
-    from crossdock.stack.postgres import HUB_OPTIONS, METADATA_OPTIONS, PostgresServer  # noqa: PLC0415  as the module says
-
-    return {
-        "postgres-metadata": PostgresServer(
-            home() / "postgres-metadata",
-            numbers["metadata"],
-            secrets.metadata_superuser_password,
-            options=METADATA_OPTIONS,
-        ),
-        "postgres-hub": PostgresServer(
-            home() / "postgres-hub", numbers["hub-db"], secrets.hub_superuser_password, options=HUB_OPTIONS
-        ),
-    }
-
-
-def _usable(living: dict[str, ProcessRecord]) -> dict[str, ProcessRecord]:
+def _sound(living: dict[str, ProcessRecord], progress: Progress) -> dict[str, ProcessRecord]:
     """
-    Select the running processes that a repaired stack can keep. Without its database Airflow's processes end within
-    seconds, so those that are still alive then cannot be kept.
+    Select the living processes that a repaired stack can keep: those that give signs of life.
+
+    Without its database Airflow's processes end within seconds, so those that are still alive then cannot be kept.
     """
-    if "postgres-metadata" in living:
-        return living
-    return {name: record for name, record in living.items() if name not in airflow.COMMANDS}
+    if "postgres-metadata" not in living:
+        living = {name: record for name, record in living.items() if name not in airflow.COMMANDS}
+    if not living:
+        return {}
+    silent = _silent(living, progress)
+    return {name: record for name, record in living.items() if name not in silent}
 
 
-def _start_missing(living: dict[str, ProcessRecord], progress: Progress, sandbox_args: Sequence[str]) -> Stack:
-    # A killed scheduler leaves workers behind that would run beside the new one. They get little time to end, since no
-    # process can receive their reports; Airflow notices that their tasks send no heartbeats.
-    dead = [name for name in processes.records() if name not in living and name not in POSTGRES]
-    processes.stop(dead, grace_s=_ORPHANS_GRACE_S)
-    stack = Stack(ports.assign(in_use_by_us=_servers_of(living)))
+def _silent(living: Collection[str], progress: Progress) -> set[str]:
+    """Look at the *living* until each has given a sign of life, or has given none for too long."""
+    looker = supervisor.Supervisor("up", supervisor.duties_of_both(load_secrets()))
+    heard: set[str] = set()
+    told = ""
+    try:
+        while True:
+            looker.look()
+            watched = {name: each for name, each in looker.watched().items() if name in living}
+            heard |= {name for name, each in watched.items() if each.is_well}
+            unsure = sorted(name for name, each in watched.items() if each.may_recover and name not in heard)
+            if not unsure:
+                return {name for name, each in watched.items() if each.is_silent}
+            if (waits := ", ".join(unsure)) != told:
+                progress(f"Waiting for a sign of life of {waits}")
+                told = waits
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        looker.close()
+
+
+def _start_missing(sound: dict[str, ProcessRecord], progress: Progress) -> Stack:
+    # A killed scheduler leaves workers behind that would run beside the new one.
+    for name in processes.records():
+        if name not in sound:
+            starts.end(name, _known_ports(), load_secrets())
+    processes.delete_records([name for name in processes.records() if name not in sound])
+    stack = Stack(ports.assign(in_use_by_us=_servers_of(sound)))
     secrets = load_secrets()
     _report_moved_ports(stack.ports, progress)
     airflow.write_files(secrets)
     make_private_folder(home() / "landing")
 
-    if "sandbox" not in living:
-        _start_sandbox(stack.ports, secrets, sandbox_args or _sandbox_arguments())
-    for name in mail_systems.PORTS:
-        if name not in living:
-            mail_systems.start(name, stack.ports, secrets)
+    for name in ("sandbox", *mail_systems.PORTS):
+        if name not in sound:
+            starts.start(name, stack.ports, secrets)
     databases = _start_databases(stack.ports, secrets)
     progress("PostgreSQL servers started")
     _migrate(databases["postgres-metadata"], stack)
     progress("Databases are up to date")
     # Before Airflow starts: its DAG files read there which integrations exist.
     kept = _register(stack, progress)
-    if "alert-sender" not in living:
-        _start_alert_sender(stack)
-    _start_airflow(stack, living, kept, progress)
+    if "alert-sender" not in sound:
+        starts.start_alert_sender(stack.ports, secrets)
+    _start_airflow(stack, sound, kept, progress)
     return stack
 
 
-def _servers_of(living: dict[str, ProcessRecord]) -> set[str]:
+def _start_supervisors() -> None:
+    for name in starts.SUPERVISORS:
+        starts.start_supervisor(name)
+
+
+def _servers_of(living: Collection[str]) -> set[str]:
     """Name the running servers as `ports` does."""
     by_process = {
         "postgres-metadata": ("metadata",),
@@ -267,25 +355,6 @@ def _migrate(metadata: PostgresServer, stack: Stack) -> None:
     wait()
 
 
-def _start_sandbox(numbers: dict[str, int], secrets: Secrets, arguments: Sequence[str]) -> None:
-    command = [sys.executable, "-P", "-m", "crossdock.sandbox", "--port", str(numbers["sandbox"])]
-    command += ["--client-id", _sandbox_client(), "--journal", str(_journal_of(arguments)), *arguments]
-    environment = {**airflow.child_environment(), "SANDBOX_CLIENT_SECRET": secrets.sandbox_client_secret}
-    processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
-
-
-def _start_alert_sender(stack: Stack) -> None:
-    """Start what sends alerts. Its environment says where the hub's database is: Airflow's, which knows it too, may be down."""
-    address = stack.hub_dsn.replace("postgresql://", "postgres://", 1)
-    environment = {
-        f"AIRFLOW_CONN_{prefixed('hub_db').upper()}": address,
-        "HUB_AIRFLOW_URL": stack.airflow_url,
-        **stack.environment(),
-    }
-    command = [sys.executable, "-P", "-m", "crossdock.app.alert_sender"]
-    processes.start("alert-sender", command, environment=environment)
-
-
 def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collection[str], progress: Progress) -> None:
     environment = stack.environment()
     since: dict[str, float] = {}
@@ -293,7 +362,7 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collect
         if name not in living:
             since[name] = time.time()
             airflow.start_process(name, stack.ports, environment)
-    watched = [record for name, record in processes.records().items() if name in NAMES and name not in POSTGRES]
+    watched = [record for name, record in processes.records().items() if name in starts.NAMES and name not in POSTGRES]
     api = stack.api()
     airflow.wait_for_api(api, watched)
     progress(f"Airflow's API answers: {stack.airflow_url}")
@@ -325,11 +394,14 @@ def restart_dag_processor() -> None:
 
     Does nothing where it does not run: `up` starts it with this environment anyway.
     """
-    with one_at_a_time():
+    with turns.in_turn(_say_nothing):
         if "dag-processor" in processes.alive():
             running = Stack(ports.saved())
             processes.stop(["dag-processor"])
             airflow.start_process("dag-processor", running.ports, running.environment())
+            # They would start it in their own environment, which has the schedules of before.
+            if processes.stop(starts.SUPERVISORS, grace_s=_SUPERVISOR_GRACE_S):
+                _start_supervisors()
 
 
 def restart_sandbox(arguments: Sequence[str]) -> None:
@@ -342,43 +414,27 @@ def restart_sandbox(arguments: Sequence[str]) -> None:
         StackError: the sandbox does not start with *arguments*.
 
     """
-    with one_at_a_time():
+    with turns.in_turn(_say_nothing):
         if "sandbox" in processes.alive():
             _replace_sandbox(Stack(ports.saved()), arguments)
-        write_json(home() / _SANDBOX_ARGUMENTS, list(arguments))
+        write_json(home() / starts.SANDBOX_ARGUMENTS, list(arguments))
+
+
+def _say_nothing(_: str) -> None:
+    """Wait for a turn in silence."""
 
 
 def _replace_sandbox(stack: Stack, arguments: Sequence[str]) -> None:
-    before = _sandbox_arguments()
+    before = starts.sandbox_arguments()
     processes.stop(["sandbox"])
     try:
-        _start_sandbox(stack.ports, load_secrets(), arguments)
+        starts.start_sandbox(stack.ports, load_secrets(), arguments)
         _wait_for_sandbox(stack)
     except BaseException:
         processes.stop(["sandbox"])
-        _start_sandbox(stack.ports, load_secrets(), before)
+        starts.start_sandbox(stack.ports, load_secrets(), before)
         _wait_for_sandbox(stack)
         raise
-
-
-def _sandbox_arguments() -> list[str]:
-    """Read the arguments of the last `restart_sandbox`."""
-    saved = read_json(home() / _SANDBOX_ARGUMENTS)
-    return [str(word) for word in saved] if isinstance(saved, list) else []
-
-
-def _journal_of(arguments: Sequence[str]) -> Path:
-    """Name the journal of the shop that *arguments* select: each shop keeps its own changes while another one runs."""
-    digest = hashlib.sha256("\0".join(arguments).encode()).hexdigest()[:8]
-    return home() / (f"sandbox-{digest}.jsonl" if arguments else "sandbox.jsonl")
-
-
-def _sandbox_client() -> str:
-    """Read the client ID with which the hub signs in at the sandbox."""
-    from crossdock.stack.settings_file import read_settings  # noqa: PLC0415  as the module says
-
-    connections = {connection["connection_id"]: connection for connection in read_settings().connections}
-    return str(connections[prefixed("commercetools")]["login"])
 
 
 def _wait_for_sandbox(stack: Stack) -> None:
@@ -388,13 +444,24 @@ def _wait_for_sandbox(stack: Stack) -> None:
 def _wait_for(stack: Stack, process: str, server: str) -> None:
     """Wait until a simulated system listens on the port of *server*."""
     deadline = time.monotonic() + _SANDBOX_TIMEOUT_S
-    while not ports.answers(stack.ports[server]):
+    while not _answers(stack, server):
         processes.fail_if_dead([processes.records()[process]])
         if time.monotonic() > deadline:
             raise NotReady(
                 f"The process {process}", _SANDBOX_TIMEOUT_S, "its port is closed", processes.log_of(process)
             )
         time.sleep(0.1)
+
+
+def _answers(stack: Stack, server: str) -> bool:
+    """Whether our own process listens on the port of *server*. That of SMTP has no way to prove it."""
+    port = stack.ports[server]
+    if server == "smtp" or not ports.answers(port):
+        return ports.answers(port)
+    url = f"http://{ports.LOOPBACK}:{port}"
+    with suppress(OSError):
+        return proof.is_proven(url, proof.OF_SANDBOX, load_secrets().stack_key, timeout_s=_PROOF_TIMEOUT_S)
+    return False
 
 
 def _apply_settings(stack: Stack, api: AirflowApi, kept: Collection[str]) -> None:
@@ -427,7 +494,12 @@ def _settings(stack: Stack) -> AirflowSettings:
     settings = read_settings(
         overrides={
             "commercetools": {"host": stack.sandbox_url, "password": secrets.sandbox_client_secret},
-            "hub_db": {"host": ports.LOOPBACK, "port": stack.ports["hub-db"], "password": secrets.hub_password},
+            "hub_db": {
+                "host": ports.LOOPBACK,
+                "port": stack.ports["hub-db"],
+                "password": secrets.hub_password,
+                "extra": dict([ports.ONLY_SCRAM.split("=")]),
+            },
         }
     )
     # Not in the file: a deployment loads that, too, and has no simulated mail systems.
@@ -469,23 +541,21 @@ def _known_ports() -> dict[str, int]:
     return {**ports.PREFERRED, **ports.saved()}
 
 
-def _process_status(name: str, record: ProcessRecord | None, *, alive: bool) -> ProcessStatus:
-    if record is None:
-        return ProcessStatus(name, None, "stopped", None, None)
-    if not alive:
-        return ProcessStatus(name, None, "ended", record.port, None)
-    url = f"http://{ports.LOOPBACK}:{record.port}" if name in {"api-server", "sandbox", *mail_systems.PORTS} else None
-    return ProcessStatus(name, record.pid, "running", record.port, url)
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Lock out a second `up` or `down`, which would take the same ports. The lock ends with its process."""
-    home().mkdir(parents=True, exist_ok=True)
-    lock = home() / "lock"
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AnotherStart(lock) from None
-        yield
+def _process_status(
+    condition: Condition, record: ProcessRecord | None, restarted: restarts.Restarts | None
+) -> ProcessStatus:
+    name, is_alive = condition.name, condition.state in {"running", "silent"}
+    port = record.port if record else None
+    speaks_http = name in {"api-server", "sandbox", *mail_systems.PORTS}
+    latest = restarted.latest[-1] if restarted and restarted.latest else None
+    return ProcessStatus(
+        name,
+        record.pid if record and is_alive else None,
+        condition.state,
+        port,
+        f"http://{ports.LOOPBACK}:{port}" if speaks_http and is_alive else None,
+        what_is_wrong(condition),
+        restarted.number if restarted else 0,
+        latest.at if latest else None,
+        latest.why if latest else None,
+    )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossdock.core.ids import prefixed
+from crossdock.core.stack_proof import KEY_VARIABLE
 from crossdock.stack import airflow, ports, processes
 from crossdock.stack.secrets import Secrets
 
@@ -26,6 +27,7 @@ def start(name: str, numbers: Mapping[str, int], secrets: Secrets) -> None:
     command = [sys.executable, "-P", "-m", "crossdock.sandbox", "--port", str(numbers[name]), *arguments]
     environment = {
         **airflow.child_environment(),
+        KEY_VARIABLE: secrets.stack_key,
         "SANDBOX_SMTP_PASSWORD": secrets.sandbox_client_secret,
         "SANDBOX_SENDGRID_KEY": secrets.sandbox_client_secret,
     }

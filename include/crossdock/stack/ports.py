@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Collection
+from pathlib import Path
+from typing import IO
 
 from crossdock.client.errors import StackError
-from crossdock.stack.home import home, read_json, write_json
+from crossdock.stack.home import home, make_private_folder, read_json, write_json
 
 LOOPBACK = "127.0.0.1"
+#: Of the address of a database: log in by SCRAM alone, in which the server proves that it knows the password's verifier and
+#: gets no password. A program that took the port could otherwise ask for it in clear text.
+ONLY_SCRAM = "require_auth=scram-sha-256"
 
 #: The preferred port of each server; VARIABLES name the settings that change it.
 PREFERRED = {
@@ -61,9 +68,39 @@ def saved() -> dict[str, int]:
     return {name: int(port) for name, port in found.items() if name in PREFERRED}
 
 
+#: Ports that this process has reserved → the open file that holds the lock.
+_reserved: dict[int, IO[bytes]] = {}
+
+
+def _reserve(port: int) -> bool:
+    """
+    Keep other stacks of this user from choosing *port*, until this process ends: by then our server listens there.
+
+    Two stacks that start in the same moment would both find it free, and one of them would fail half a minute later.
+    """
+    if port in _reserved:
+        return True
+    try:
+        file = (_reservations() / str(port)).open("ab")
+    except OSError:  # A full disk: then the port is as free as it looks.
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return False
+    _reserved[port] = file
+    return True
+
+
+def _reservations() -> Path:
+    """Find the folder of the locks, one file for each port that was ever chosen. Another user's would not be ours to open."""
+    return make_private_folder(Path(tempfile.gettempdir()) / f"crossdock-ports-{os.getuid()}")
+
+
 def assign(*, in_use_by_us: Collection[str] = ()) -> dict[str, int]:
     """
-    Choose a port for every server and save the choice for the next start.
+    Choose a port for every server, reserve it, and save the choice for the next start.
 
     Args:
         in_use_by_us: Servers of this stack that are running; they keep their ports.
@@ -92,7 +129,7 @@ def _preferred(name: str, before: dict[str, int]) -> int:
 
 def _free_from(first: int, *, taken: Collection[int]) -> int:
     for port in range(first, min(first + _TRIES, _HIGHEST + 1)):
-        if port not in taken and is_free(port):
+        if port not in taken and is_free(port) and _reserve(port):
             return port
     raise StackError(f"No free port from {first} to {first + _TRIES - 1}. Choose others, e.g. HUB_PORT_AIRFLOW=18080.")
 

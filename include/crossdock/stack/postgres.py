@@ -108,12 +108,17 @@ class PostgresServer:
             NotReady: Its recovery takes longer than a minute. Running again continues to wait.
 
         """
+        running = self.launch()
+        self._wait_until_ready(running)
+        return running
+
+    def launch(self) -> int:
+        """Start the server unless it is running, and return its process id at once: its recovery may take minutes."""
         running = self.pid()
         if running is None:
             prepare(self._location, self.folder)
             self._clear_after_crash()
             running = self._launch()
-        self._wait_until_ready(running)
         return running
 
     def stop(self, mode: StopMode = "fast", *, timeout_s: float = 30.0) -> bool:
@@ -137,6 +142,11 @@ class PostgresServer:
 
     def is_running(self) -> bool:
         return self.pid() is not None
+
+    def is_ready(self) -> bool:
+        """Whether it accepts connections by its own word; a server in recovery does not."""
+        lines = self._lock_lines()
+        return len(lines) > _STATE_LINE and lines[_STATE_LINE].strip() == "ready"
 
     def pid(self) -> int | None:
         """Find the server's process id; None when it is not running, even if another program has its old id."""
@@ -307,8 +317,7 @@ class PostgresServer:
     def _wait_until_ready(self, pid: int) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
-            lines = self._lock_lines()
-            if len(lines) > _STATE_LINE and lines[0] == str(pid) and lines[_STATE_LINE].strip() == "ready":
+            if self._lock_lines()[:1] == [str(pid)] and self.is_ready():
                 return
             if not self._is_alive(pid):
                 raise ProcessDied(self.folder.name, self.log, tail(self.log))

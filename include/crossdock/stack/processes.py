@@ -76,6 +76,14 @@ def is_ours(record: ProcessRecord) -> bool:
     return birth(record.pid) == record.birth
 
 
+def age_s(record: ProcessRecord) -> float:
+    """Say for how many seconds the machine has been up since the recorded process began; 0 where that is not known."""
+    boot, _, ticks = record.birth.partition(":")
+    if not ticks.isdecimal() or boot != _boot():
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 def records() -> dict[str, ProcessRecord]:
     """Read all records, by name; some processes may have ended."""
     return {record["name"]: ProcessRecord(**record) for record in read_json(_records_file()) or []}
@@ -160,11 +168,20 @@ def stop(names: Collection[str], *, grace_s: float = 15.0) -> list[str]:
     """
     Stop all processes of these names, also those that outlived their parent, and delete the records.
 
-    All get SIGTERM at once and share *grace_s*; those that remain, or started meanwhile, get SIGKILL.
-
     Returns:
         The names that had a living process.
 
+    """
+    ended = end(names, grace_s=grace_s)
+    delete_records(names)
+    return ended
+
+
+def end(names: Collection[str], *, grace_s: float) -> list[str]:
+    """
+    Stop processes as `stop`, and keep the records: they say which name has ended, and in which sessions its orphans are.
+
+    All get SIGTERM at once and share *grace_s*; those that remain, or started meanwhile, get SIGKILL.
     """
     found = members(names)
     groups = {record.pid for name, record in records().items() if name in names and is_ours(record)}
@@ -181,7 +198,6 @@ def stop(names: Collection[str], *, grace_s: float = 15.0) -> list[str]:
         with suppress(psutil.Error):
             process.kill()
     _wait_until_gone(names, 5.0)
-    delete_records(names)
     return [name for name in names if found[name]]
 
 

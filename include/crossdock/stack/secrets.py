@@ -33,6 +33,8 @@ class Secrets:
     vera_password: str = field(repr=False)
     #: The hub's credential at the sandbox's token endpoint, and at the simulated mail systems.
     sandbox_client_secret: str = field(repr=False)
+    #: By which the stack's servers prove that they are its own: see `core.stack_proof`. It is never sent.
+    stack_key: str = field(repr=False)
 
 
 def secrets_file() -> Path:

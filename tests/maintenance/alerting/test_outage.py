@@ -89,6 +89,21 @@ def test_a_memory_that_cannot_be_read_or_written_keeps_nothing_from_being_told(t
         assert watched.after(1, answers=True) == ["opened", "closed"]
 
 
+def test_a_database_that_takes_no_writes_is_told_as_one_that_does_not_answer() -> None:
+    """Its volume is full: it answers each question, and every webhook gets 503. No alert can be stored."""
+    watched = Watched()
+
+    for _ in range(4):
+        watched.watch.refused("No space left on device")
+        watched.after(15, answers=False)
+    told = [message.title for message in watched.got]
+    watched.after(5, answers=True)
+
+    assert len(told) == 1
+    assert "the hub's database takes no writes (No space left on device)" in told[0]
+    assert watched.got[-1].occasion.value == "closed"
+
+
 def test_a_last_resort_that_fails_is_tried_again_with_the_same_message() -> None:
     watched = Watched()
     watched.is_down = True

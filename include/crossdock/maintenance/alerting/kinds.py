@@ -316,7 +316,7 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
     ),
     Kind.HUB_DATABASE_DOWN: AlertKind(
         severity=Severity.CRITICAL,
-        open_while="the hub's database has not answered for 30 seconds. It is sent over `HUB_ALERT_LAST_RESORT` alone",
+        open_while="the hub's database has not answered for 30 seconds, or takes no writes (its volume is full). It is sent over `HUB_ALERT_LAST_RESORT` alone",
         about="the hub's database",
         example="the hub's database does not answer: nothing is synced, delivered or sent",
         hub_does="Nothing is read, delivered or sent until it is back; then all goes on where it stopped.",
@@ -333,6 +333,16 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         "`AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS` heartbeats. Without the scheduler nothing new starts; what runs goes on.",
         next_step="Start the part again, and read the end of its log.",
         command="./hub status",
+    ),
+    Kind.PROCESS_RESTARTING: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a process of a local stack was started anew three times within ten minutes, and has not stayed up for ten "
+        "minutes since",
+        about="the process",
+        example="scheduler does not stay up: it was started anew 3 times within 10 minutes, the last time because it ended",
+        hub_does="It starts the process again and again, at most once a minute. All else goes on.",
+        next_step="Read the end of its log in logs/ of HUB_HOME.",
+        command="./hub doctor",
     ),
 }
 

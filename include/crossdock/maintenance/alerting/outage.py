@@ -1,4 +1,4 @@
-"""Tell that the hub's database does not answer: over a last resort, which needs nothing of the hub."""
+"""Tell that the hub's database does not answer, or takes no writes: over a last resort, which needs nothing of the hub."""
 
 from __future__ import annotations
 
@@ -71,11 +71,18 @@ class DatabaseWatch:
         self._has_answered = False
         self._memory = memory
         self._resume()
+        #: Why the database takes no writes; None where it did, or nobody knows.
+        self._refuses: str | None = None
 
     def answered(self) -> None:
-        """Note that the database has answered."""
+        """Note that the database has answered, and takes writes."""
         self._answered_at_s = self._now_s()
         self._has_answered = True
+        self._refuses = None
+
+    def refused(self, why: str) -> None:
+        """Note that the database has answered, and takes no writes: for the hub that is as if it did not."""
+        self._refuses = why
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Watch until it is over."""
@@ -112,7 +119,8 @@ class DatabaseWatch:
         if now_s < self._next_at_s:
             return
         log.error(
-            "The hub's database has not answered since %s: no alert is sent until it does",
+            "The hub's database %s since %s: no alert is sent until it does",
+            f"has taken no writes ({self._refuses})" if self._refuses else "has not answered",
             f"{self._since:%H:%M:%S} UTC",
         )
         if self._tell(self._message(Occasion.CONTINUES if self._was_sent else Occasion.OPENED, now_s), now_s):
@@ -145,6 +153,10 @@ class DatabaseWatch:
         self._since, self._since_s = notice.since, self._now_s() - down_for_s
         self._next_at_s = self._now_s() + max(0.0, _HOUR_S - ago_s)
 
+    def _what_is_wrong(self) -> str:
+        what = f"takes no writes ({self._refuses})" if self._refuses else "does not answer"
+        return f"{what}: nothing is synced, delivered or sent"
+
     def _tell(self, message: AlertMessage, now_s: float) -> bool:
         if self._send is None:
             return True
@@ -160,7 +172,7 @@ class DatabaseWatch:
     def _message(self, occasion: Occasion, now_s: float) -> AlertMessage:
         now = datetime.now(UTC)
         kind, is_over = kind_of(Kind.HUB_DATABASE_DOWN), occasion is Occasion.CLOSED
-        text = "answers again" if is_over else "does not answer: nothing is synced, delivered or sent"
+        text = "answers again" if is_over else self._what_is_wrong()
         cause = Cause(
             kind=Kind.HUB_DATABASE_DOWN,
             severity=Severity.CRITICAL,

@@ -13,6 +13,7 @@ from crossdock.sandbox.engine.faults import ANY_ROUTE, Check, Fault, Faults
 from crossdock.sandbox.engine.log import Entry, RequestLog
 from crossdock.sandbox.engine.messages import Request, Response, problem_response
 from crossdock.sandbox.engine.problems import Problem
+from crossdock.sandbox.engine.proof import proof_headers
 from crossdock.sandbox.engine.server import HttpServer
 from crossdock.sandbox.engine.transport import Transport
 
@@ -139,9 +140,10 @@ class SimulatedSystem(ABC):
 
     def _control(self, request: Request) -> Response:
         try:
-            return control.handle(self, request)
+            response = control.handle(self, request)
         except Problem as problem:
-            return problem_response(problem)
+            response = problem_response(problem)
+        return replace(response, headers={**response.headers, **proof_headers(request.headers, self.port)})
 
     def _answer(self, request: Request, route: str, fault: Fault) -> Response | None:
         """Make the response to send; None if the fault wants silence."""

@@ -22,7 +22,7 @@ from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store
 from crossdock.db.migrate import knows
 from crossdock.events.dead_letters import repository as dead_letters
-from crossdock.stack import lifecycle, ports, postgres_location
+from crossdock.stack import lifecycle, ports, postgres_location, turns
 from crossdock.stack.backup import archives, manifest, repository
 from crossdock.stack.backup.manifest import BackupInvalid, Manifest, Progress
 from crossdock.stack.backup.repository import MissingPages
@@ -106,7 +106,7 @@ def restore(folder: Path, *, force: bool = False, progress: Progress) -> Restore
     """
     chosen, checked = verify(folder, progress)
     moved_to = _empty_home(force=force)
-    with lifecycle.one_at_a_time():
+    with turns.in_turn(progress):
         write_json(home() / RESTORING, {"backup": str(chosen)})
         failpoint("restore.begun")
         try:
