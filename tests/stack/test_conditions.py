@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crossdock.stack.conditions import (
+    OVERLOAD,
     SILENT_LOOKS,
     STARTING_LOOKS,
     Condition,
@@ -65,6 +66,18 @@ def test_a_suspended_machine_is_no_silent_process() -> None:
 
     assert condition_of("scheduler", resumed).state == "running"
     assert condition_of("scheduler", after(resumed, [NO_ANSWER] * SILENT_LOOKS)).state == "silent"
+
+
+def test_what_waits_for_a_processor_gets_four_times_as_long_and_no_longer() -> None:
+    """Else an overloaded machine ends well processes, and starts them, which is more work still."""
+    starved = replace(NO_ANSWER, is_overloaded=True)
+
+    waiting = after(WELL, [starved] * (SILENT_LOOKS * OVERLOAD - 1))
+
+    assert condition_of("scheduler", waiting).state == "running"
+    silent = condition_of("scheduler", after_look(waiting, starved))
+    assert what_is_wrong(silent) == "has given no sign of life for 120 s"
+    assert after_look(waiting, answer(2)).counted == 0
 
 
 def test_what_needs_a_database_that_is_away_is_not_silent_and_gets_all_its_time_afterwards() -> None:

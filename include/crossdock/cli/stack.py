@@ -27,13 +27,17 @@ from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 from crossdock.stack import doctor as stack_doctor
 from crossdock.stack import lifecycle
+from crossdock.stack.lifecycle import ProcessStatus
 from crossdock.stack.secrets import airflow_login
 from crossdock.sync import ledger
 from crossdock.sync.quarantine import repository as quarantine_repository
 
 
 def up(as_json: Json = False) -> None:
-    """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow; on 127.0.0.1."""
+    """
+    Start what is not running or is silent: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow,
+    and two supervisors, which start anew what ends or is silent from then on. All on 127.0.0.1.
+    """
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
         running = lifecycle.up(progress=bar.update)
@@ -69,11 +73,8 @@ def status(
     else:
         console.show_table(
             f"Stack: {found.state}",
-            ["process", "state", "pid", "where"],
-            [
-                [process.name, process.state, str(process.pid or ""), process.url or str(process.port or "")]
-                for process in found.processes
-            ],
+            ["process", "state", "pid", "where", "restarts"],
+            [_row(process) for process in found.processes],
             empty="",
         )
         for name, fact in facts.items():
@@ -85,6 +86,15 @@ def status(
     if found.state != "running":
         console.say("To start it: ./hub up")
         raise typer.Exit(Exit.FAILED)
+
+
+def _row(process: ProcessStatus) -> list[str]:
+    state = process.problem or process.state
+    where = process.url or str(process.port or "")
+    restarts = ""
+    if process.restarted_at is not None:
+        restarts = f"{process.restarts}, last {process.restarted_at:%Y-%m-%d %H:%M:%S} UTC: {process.restarted_because}"
+    return [process.name, state, str(process.pid or ""), where, restarts]
 
 
 def _facts() -> dict[str, object]:
