@@ -92,7 +92,7 @@ def test_what_needs_a_database_that_is_away_is_not_silent_and_gets_all_its_time_
     assert condition_of("scheduler", after(watched, [NO_ANSWER] * SILENT_LOOKS)).state == "silent"
 
 
-def test_a_new_process_is_not_judged_by_the_heartbeat_of_the_one_before_it() -> None:
+def test_a_new_process_does_not_take_over_the_heartbeat_of_the_one_before_it() -> None:
     """The old row is still the newest in the table while the new scheduler loads: it would be killed at each start."""
     begun = started_anew(after(WELL, [answer(7)]))
 

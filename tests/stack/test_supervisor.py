@@ -116,7 +116,7 @@ def test_a_well_process_is_left_alone() -> None:
 
 
 def test_what_needs_a_database_is_replaced_after_the_database() -> None:
-    """It would end again at once, and a person would be told of it."""
+    """It would end again at once, and an alert would blame it."""
     start("database")
     start("worker")
     watching = a_supervisor("database", "worker", needs={"worker": ("database",)})
