@@ -149,6 +149,7 @@ def test_a_command_is_a_client_of_the_api_unless_it_is_local_by_nature() -> None
 WRITERS = {
     "api/__main__.py",  # writes the OpenAPI document
     "app/alert_sender.py",  # its log, which the stack and Docker keep
+    "stack/supervisor.py",  # the same
     "bench/stack/dag_imports.py",  # a child process answers its parent in JSON
     "bench/sync/source.py",  # the same
     "bench/sync/worker.py",  # the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,9 @@ from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.http.connection import Connection
 from crossdock.maintenance.alarms import Condition
+from crossdock.observability import restarts
 from crossdock.observability.alerts import Found, Kind
+from crossdock.observability.restarts import Restart, Restarts
 from tests.shop import query
 from tests.streams import define_shop
 
@@ -161,3 +164,26 @@ def test_credentials_that_are_entered_are_read_at_the_next_look_and_the_others_i
 def test_the_folders_that_are_on_this_machine_are_watched(tmp_path: Path) -> None:
     """An object store has no end that a hub could see."""
     assert watched.folders() == [tmp_path / "definitions"]
+
+
+def test_a_process_that_does_not_stay_up_is_found(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes back each time, so that nobody would look. On a machine without a local stack nobody restarts anything."""
+    thrice = Restarts()
+    for seconds in (90, 40, 5):
+        thrice = thrice.with_one(Restart(datetime.now(UTC) - timedelta(seconds=seconds), "ended"))
+    once = Restarts().with_one(Restart(datetime.now(UTC), "ended"))
+    restarts.file_in(tmp_path).write_text(json.dumps(restarts.as_json({"scheduler": thrice, "sandbox": once})))
+    conditions = watched.conditions()
+
+    monkeypatch.delenv("HUB_HOME", raising=False)
+    assert found(store, conditions, Kind.PROCESS_RESTARTING) == {}
+    monkeypatch.setenv("HUB_HOME", str(tmp_path))
+    alarm = found(store, conditions, Kind.PROCESS_RESTARTING)
+
+    assert list(alarm) == ["scheduler"]
+    assert alarm["scheduler"].message == (
+        "scheduler does not stay up: it was started anew 3 times within 10 minutes, the last time because it ended"
+    )
+    assert (alarm["scheduler"].records, len(alarm["scheduler"].examples)) == (3, 3)

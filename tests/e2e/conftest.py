@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from crossdock.core.settings import UNSCHEDULED
+from crossdock.stack import processes
 from crossdock.stack.ports import VARIABLES
 from tests.shop import free_port
 
@@ -67,6 +69,25 @@ def running_hub(home: Path, **settings: str) -> Iterator[Hub]:
         yield command
     finally:
         command("down")
+        left = processes_of(home)
+        assert left == [], "`down` ends all that `up` started, and all that came of it"
+
+
+def processes_of(home: Path) -> list[str]:
+    """
+    Every process at work for the stack in *home*: by its working folder, or by its environment.
+
+    Not by our own records: a worker of Airflow that outlived its scheduler is in none.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                continue
+            is_inside = Path(process.cwd()).is_relative_to(home.resolve())
+            if is_inside or process.environ().get(processes.MARKER, "").endswith(f"@{home.resolve()}"):
+                found.append(f"{process.pid} {' '.join(process.cmdline())}")
+    return found
 
 
 @pytest.fixture(scope="session")

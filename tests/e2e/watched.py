@@ -52,9 +52,14 @@ class Watched:
     def home(self) -> Path:
         return Path(self.hub.environment["HUB_HOME"])
 
-    def look_again(self) -> None:
+    def look_again(self) -> dict[str, dict[str, Any]]:
         """After something was started anew."""
         self.parts = {part["name"]: part for part in self.hub.json("status", exit_code=None)["processes"]}
+        return self.parts
+
+    def part(self, name: str) -> dict[str, Any]:
+        """One process, as it is now."""
+        return self.look_again()[name]
 
     def slow(self, latency_ms: int, route: str = "inventory") -> None:
         """Each page takes so long from now on; the description before it does not."""

@@ -35,7 +35,7 @@ def at(*minutes: float) -> list[Restart]:
 def test_three_restarts_within_ten_minutes_alarm_until_the_process_has_stayed_up_for_ten(
     minutes: list[float], number: int
 ) -> None:
-    """One restart is what the supervisor is for; a person is told of a process that does not stay up."""
+    """One restart is what the supervisor is for; an alert is for a process that does not stay up."""
     assert alarming(at(*minutes), NOW) == number
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crossdock.stack.conditions import (
+    OVERLOAD,
     SILENT_LOOKS,
     STARTING_LOOKS,
     Condition,
@@ -67,6 +68,18 @@ def test_a_suspended_machine_is_no_silent_process() -> None:
     assert condition_of("scheduler", after(resumed, [NO_ANSWER] * SILENT_LOOKS)).state == "silent"
 
 
+def test_what_waits_for_a_processor_gets_four_times_as_long_and_no_longer() -> None:
+    """Else an overloaded machine ends well processes, and starts them, which is more work still."""
+    starved = replace(NO_ANSWER, is_overloaded=True)
+
+    waiting = after(WELL, [starved] * (SILENT_LOOKS * OVERLOAD - 1))
+
+    assert condition_of("scheduler", waiting).state == "running"
+    silent = condition_of("scheduler", after_look(waiting, starved))
+    assert what_is_wrong(silent) == "has given no sign of life for 120 s"
+    assert after_look(waiting, answer(2)).counted == 0
+
+
 def test_what_needs_a_database_that_is_away_is_not_silent_and_gets_all_its_time_afterwards() -> None:
     """Nobody can write a heartbeat then. A restart would help nothing, and would end the tasks at work."""
     waiting = replace(NO_ANSWER, waits_for="postgres-metadata")
@@ -79,7 +92,7 @@ def test_what_needs_a_database_that_is_away_is_not_silent_and_gets_all_its_time_
     assert condition_of("scheduler", after(watched, [NO_ANSWER] * SILENT_LOOKS)).state == "silent"
 
 
-def test_a_new_process_is_not_judged_by_the_heartbeat_of_the_one_before_it() -> None:
+def test_a_new_process_does_not_take_over_the_heartbeat_of_the_one_before_it() -> None:
     """The old row is still the newest in the table while the new scheduler loads: it would be killed at each start."""
     begun = started_anew(after(WELL, [answer(7)]))
 

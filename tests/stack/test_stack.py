@@ -6,6 +6,8 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from crossdock.client.errors import AnotherStart
 from crossdock.core.errors import Terminal
-from crossdock.stack import lifecycle, processes, supervisor
+from crossdock.stack import lifecycle, processes, supervisor, turns
 from crossdock.stack.doctor import examine
 from crossdock.stack.home import home, write_json
 from tests.sandbox.echo import EchoSystem
@@ -46,13 +48,62 @@ def test_a_process_that_ended_differs_from_one_that_never_ran() -> None:
     assert (states["scheduler"], states["triggerer"]) == ("ended", "stopped")
 
 
-def test_two_starts_do_not_race(stack_home: Path) -> None:
+def test_two_commands_take_turns_and_the_one_that_waits_says_so(stack_home: Path) -> None:
     """Two terminals, one stack: the second would take the first one's ports."""
+    said: list[str] = []
+    with (stack_home / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=lambda: lifecycle.down(said.append))
+        waiting.start()
+        while not said:
+            time.sleep(0.01)
+        assert waiting.is_alive()
+        assert "waiting for it" in said[0]
+
+    waiting.join()
+    assert said[1:] == ["Nothing was running"]
+
+
+def test_a_turn_that_does_not_come_is_given_up(stack_home: Path) -> None:
+    """Its owner may be suspended in another terminal: the message says which file it holds."""
     with (stack_home / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
 
-        with pytest.raises(AnotherStart):
-            lifecycle.down()
+        with pytest.raises(AnotherStart, match="lock"), turns.in_turn(print, patience_s=0.1):
+            pass
+
+
+def test_the_stack_tells_how_often_a_process_was_started_anew_and_why() -> None:
+    """A process that comes back each time looks well at any moment."""
+    processes.start("scheduler", [sys.executable, "-c", "import time; time.sleep(600)"], environment={})
+    supervisor.note_restart("scheduler", "ended")
+    supervisor.note_restart("scheduler", "has given no sign of life for 30 s")
+
+    found = next(each for each in lifecycle.status().processes if each.name == "scheduler")
+
+    assert (found.state, found.restarts, found.restarted_because) == (
+        "running",
+        2,
+        "has given no sign of life for 30 s",
+    )
+    assert found.restarted_at is not None
+    lifecycle.down()
+
+
+def test_a_silent_process_is_not_running_for_anybody(stack_home: Path) -> None:
+    """One judgement: `up`, `status` and `doctor` read what the supervisor found."""
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    for name in ("scheduler", "supervisor"):
+        processes.start(name, sleeper, environment={})
+    (stack_home / "supervisor.json").write_text('{"scheduler": {"state": "silent", "looks": 7, "waits_for": null}}')
+
+    found = {each.name: each for each in lifecycle.status().processes}
+
+    assert (found["scheduler"].state, found["scheduler"].problem) == ("silent", "has given no sign of life for 35 s")
+    assert "scheduler" not in {name for name, each in lifecycle.conditions().items() if each.state == "running"}
+    processes.stop(["supervisor"], grace_s=0.1)
+    assert lifecycle.conditions()["scheduler"].state == "running", "nobody looks any more: only that it lives is known"
+    lifecycle.down()
 
 
 def test_the_doctor_examines_a_stopped_stack() -> None:

@@ -28,7 +28,10 @@ def up(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start what is not running: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow; on 127.0.0.1."""
+    """
+    Start what is not running or is silent: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow,
+    and two supervisors, which start anew what ends or is silent from then on. All on 127.0.0.1.
+    """
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
         running = lifecycle.up(progress=bar.update, shop=lifecycle.shop_of(dataset) if dataset else None)

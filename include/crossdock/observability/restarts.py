@@ -17,7 +17,7 @@ from pathlib import Path
 KEPT = 20
 #: Restarts are counted over so long; a process that has stayed up for it is well.
 WINDOW = timedelta(minutes=10)
-#: From so many restarts within the window on, a person is told.
+#: From so many restarts within the window on, there is an alert.
 ALARM_FROM = 3
 
 

@@ -19,8 +19,11 @@ LOOK_EVERY_S = 5.0
 #: So many looks in a row without a sign of life: 30 s.
 SILENT_LOOKS = 6
 #: The same for a process that has just been started and has not given one yet.
-START_S = 180.0
+START_S = 300.0
 STARTING_LOOKS = int(START_S / LOOK_EVERY_S)
+#: On a machine with more than so many times the work that it can do, so many missed looks count as one: what waits for a
+#: processor is not silent, and to start it anew would be more work.
+OVERLOAD = 4
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 60.0
 
 State = Literal["running", "silent", "ended", "stopped"]
@@ -59,6 +62,8 @@ class Look:
     sign: Sign | None = None
     #: A database that this process needs and that does not answer now. Nobody can give a sign of life without it.
     waits_for: str | None = None
+    #: Whether the machine has more than `OVERLOAD` times the work that it can do.
+    is_overloaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Watched:
     sign: str | None = None
     #: Looks since then.
     missed: int = 0
+    #: How many of them count; see `OVERLOAD`.
+    counted: float = 0.0
     #: Whether this process has given one, or is old enough to have: a start takes longer than the pause between signs.
     has_started: bool = False
     alive: bool = True
@@ -76,7 +83,7 @@ class Watched:
 
     @property
     def is_silent(self) -> bool:
-        return self.alive and self.missed >= (SILENT_LOOKS if self.has_started else STARTING_LOOKS)
+        return self.alive and self.counted >= (SILENT_LOOKS if self.has_started else STARTING_LOOKS)
 
     @property
     def is_well(self) -> bool:
@@ -109,11 +116,12 @@ def after_look(before: Watched, look: Look, *, slept: bool = False) -> Watched:
         known = replace(known, sign=look.sign.text)
         # The first sign may be an old one of a process that is frozen, or of one before it.
         if before.sign is not None or look.sign.is_fresh:
-            return replace(known, missed=0, has_started=True)
+            return replace(known, missed=0, counted=0.0, has_started=True)
     # What needs a database that is away cannot give a sign: it gets all its time once that is back.
     if slept or look.waits_for is not None:
-        return replace(known, missed=0)
-    return replace(known, missed=before.missed + 1)
+        return replace(known, missed=0, counted=0.0)
+    weight = 1 / OVERLOAD if look.is_overloaded else 1.0
+    return replace(known, missed=before.missed + 1, counted=before.counted + weight)
 
 
 def condition_of(name: str, watched: Watched) -> Condition:

@@ -74,7 +74,7 @@ class Heartbeats:
     """
     What processes wrote into a database. It keeps one connection, since each new one costs a login.
 
-    The server has to be asked by `ask_postgres` first: nobody else is told the password's proof.
+    The server has to be asked by `ask_postgres` first: nobody else gets the password's proof.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -119,7 +119,7 @@ class Heartbeats:
 
 class Asker:
     """
-    Asks several questions at a time. One that hangs is not asked again until it has ended.
+    Asks several questions at a time. One that hangs is left alone until it has ended.
 
     A backend of a frozen server answers nothing and closes nothing: its question hangs until it is killed.
     """

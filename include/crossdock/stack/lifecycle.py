@@ -222,14 +222,14 @@ def conditions() -> dict[str, Condition]:
     From our records and the kernel, and by what the supervisor found at its looks, while it lives.
     """
     recorded, living = processes.records(), processes.alive()
-    told = supervisor.reported_conditions()
+    reported = supervisor.reported_conditions()
     found: dict[str, Condition] = {}
     for name in NAMES:
         if name not in living:
-            waits_for = told[name].waits_for if name in told else None
+            waits_for = reported[name].waits_for if name in reported else None
             found[name] = Condition(name, "ended" if name in recorded else "stopped", waits_for=waits_for)
-        elif name in told and told[name].state != "ended":
-            found[name] = told[name]
+        elif name in reported and reported[name].state != "ended":
+            found[name] = reported[name]
         else:
             found[name] = Condition(name, "running")
     return found
@@ -258,7 +258,7 @@ def _silent(living: Collection[str], progress: Progress) -> set[str]:
     """Look at the *living* until each has given a sign of life, or has given none for too long."""
     looker = supervisor.Supervisor("up", supervisor.duties_of_both(load_secrets()))
     heard: set[str] = set()
-    told = ""
+    named = ""
     try:
         while True:
             looker.look()
@@ -267,9 +267,9 @@ def _silent(living: Collection[str], progress: Progress) -> set[str]:
             unsure = sorted(name for name, each in watched.items() if each.may_recover and name not in heard)
             if not unsure:
                 return {name for name, each in watched.items() if each.is_silent}
-            if (waits := ", ".join(unsure)) != told:
+            if (waits := ", ".join(unsure)) != named:
                 progress(f"Waiting for a sign of life of {waits}")
-                told = waits
+                named = waits
             time.sleep(LOOK_EVERY_S)
     finally:
         looker.close()

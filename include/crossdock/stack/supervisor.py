@@ -26,6 +26,7 @@ from crossdock.observability import restarts
 from crossdock.stack import heartbeats, ports, processes, starts, turns
 from crossdock.stack.conditions import (
     LOOK_EVERY_S,
+    OVERLOAD,
     SILENT_LOOKS,
     START_S,
     Condition,
@@ -178,7 +179,7 @@ class Supervisor:
         sign = signs.get(name)
         is_new = sign is not None and sign.text != before.sign
         away = next((need for need in self._duties.needs.get(name, ()) if not self._can_serve(need)), None)
-        look = Look(name in living, sign, None if is_new and name in living else away)
+        look = Look(name in living, sign, None if is_new and name in living else away, is_overloaded=is_overloaded())
         self._watched[name] = after_look(before, look, slept=slept)
 
     def _can_serve(self, name: str) -> bool:
@@ -276,6 +277,11 @@ def questions_of(numbers: Mapping[str, int], secrets: Secrets) -> list[tuple[str
         ("postgres-metadata", Heartbeats(starts.metadata_dsn(numbers, secrets)).of_jobs),
         ("postgres-hub", Heartbeats(starts.hub_dsn(numbers, secrets)).of_alert_sender),
     ]
+
+
+def is_overloaded() -> bool:
+    """Whether the machine has had more than `OVERLOAD` times the work that it can do, in the last minute."""
+    return os.getloadavg()[0] > OVERLOAD * (os.cpu_count() or 1)
 
 
 def give_sign(role: str) -> None:

@@ -29,7 +29,7 @@ def if_free() -> Iterator[bool]:
 @contextmanager
 def in_turn(say: Callable[[str], None], *, patience_s: float = _PATIENCE_S, every_s: float = 0.2) -> Iterator[None]:
     """
-    Wait for the turn. *say* is told that it waits.
+    Wait for the turn. *say* is called with a sentence if it has to.
 
     Raises:
         AnotherStart: another has had it for *patience_s*.
