@@ -22,12 +22,11 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import psycopg
 from fastapi import Request
 
 from crossdock.core.errors import Transient
 from crossdock.core.log import logger
-from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.database import Store, StoreUnavailable, takes_connections
 
 log = logger(__name__)
 
@@ -113,13 +112,9 @@ class DatabaseGate:
         self._note(is_away=False)
 
     async def _ask(self) -> bool:
-        """Open a connection and ask for nothing: a server of which only the postmaster hangs serves nobody new."""
-        with suppress(psycopg.Error, OSError, TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(_PROBE_S):
-                connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
-                async with connection:
-                    await connection.execute("SELECT 1")
-                    return True
+                return await takes_connections(self._dsn)
         return False
 
     def _note(self, *, is_away: bool) -> None:
