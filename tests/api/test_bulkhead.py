@@ -8,12 +8,13 @@ import hashlib
 import hmac
 import json
 import socket
+import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.routing import Router, guarded
 from crossdock.app.on_webhook_received import webhook_of
 from crossdock.events.webhooks_in.service import Receiver, receiver_from
+from tests.api.conftest import Hub
 from tests.db.relay import Relay
 from tests.events.worlds import eventually
 from tests.shop import free_port
@@ -245,6 +247,19 @@ def test_the_limits_keep_what_is_promised() -> None:
     for limits, promised_s in ((WEBHOOKS, 0.5), (ROUTES, 2.0)):
         assert limits.admit_s <= promised_s
         assert limits.doubt_s + limits.probe_s < promised_s
+
+
+def test_airflows_database_away_is_no_mistake_of_the_hub_and_no_wrong_token(hub: Hub) -> None:
+    """It was "invalid token" (401), which sends people to their password, or "internal error in the hub" (500)."""
+    hub.token("vera")
+    with closing(sqlite3.connect(hub.metadata, isolation_level=None)) as metadata:
+        metadata.execute("BEGIN EXCLUSIVE")
+        refused = hub.call("GET", "/v1/health", "vera")
+        metadata.execute("ROLLBACK")
+
+    assert is_refused(refused)
+    assert refused.json()["type"] == "urn:crossdock:problem:airflow-unavailable"
+    eventually(lambda: hub.call("GET", "/v1/health", "vera").status_code == 200)
 
 
 async def _ask(remembered: Remembered[str]) -> str:

@@ -174,11 +174,11 @@ def refuse_if_away(what: str) -> None:
 
     """
     from airflow.utils.session import create_session  # noqa: PLC0415  this room is imported by all of Airflow
-    from sqlalchemy import text  # noqa: PLC0415
+    from sqlalchemy import select  # noqa: PLC0415
 
     try:
         with create_session() as session:
-            session.execute(text("SELECT 1"))
+            session.execute(select(1))
     except Exception as error:
         if not is_of_airflows_database(error):
             raise

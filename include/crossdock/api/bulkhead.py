@@ -22,12 +22,11 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import psycopg
 from fastapi import Request
 
 from crossdock.core.errors import Transient
 from crossdock.core.log import logger
-from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.database import Store, StoreUnavailable, takes_connections
 
 log = logger(__name__)
 
@@ -36,7 +35,7 @@ _Loop = asyncio.AbstractEventLoop
 
 #: Waiting is counted in slices, and one that took longer counts as one: a process that got no CPU must not blame the database.
 SLICE_S = 0.05
-#: How long the database may take to answer a question that costs it nothing, before it is asked again; and how soon.
+#: How long the database may take to answer a question that costs it nothing, before it is asked once more; and how soon.
 _PROBE_S, _PROBE_AGAIN_S = 2.0, 0.25
 #: How long a new connection may take; psycopg knows no shorter time.
 CONNECT_S = 2
@@ -113,13 +112,9 @@ class DatabaseGate:
         self._note(is_away=False)
 
     async def _ask(self) -> bool:
-        """Open a connection and ask for nothing: a server of which only the postmaster hangs serves nobody new."""
-        with suppress(psycopg.Error, OSError, TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(_PROBE_S):
-                connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
-                async with connection:
-                    await connection.execute("SELECT 1")
-                    return True
+                return await takes_connections(self._dsn)
         return False
 
     def _note(self, *, is_away: bool) -> None:
@@ -161,7 +156,7 @@ class Compartment:
             await self._wait_for(turn)
         except BaseException:
             if not turn.cancel():  # It came just now.
-                self.give_back()
+                self.release()
             raise
 
     async def _wait_for(self, turn: asyncio.Future[None]) -> None:
@@ -172,7 +167,7 @@ class Compartment:
             if quiet_s + SLICE_S > self.limits.admit_s:
                 raise self._busy()
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         self._given_back += 1
         while self._waiting:
             turn = self._waiting.popleft()
@@ -277,7 +272,7 @@ class RequestWork:
             store.close()
         if self._is_admitted:
             self._is_admitted = False
-            self.compartment.give_back()
+            self.compartment.release()
 
 
 _compartments: WeakKeyDictionary[_Loop, dict[Limits, Compartment]] = WeakKeyDictionary()

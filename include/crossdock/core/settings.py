@@ -175,7 +175,7 @@ class Settings(BaseSettings):
     alert_last_resort: SecretStr = SecretStr("")
 
     #: Where the alert sender asks whether Airflow is there: the address of its api-server, such as `http://api-server:8080`.
-    #: Without it nobody is told that Airflow is down.
+    #: Without it no alert says that Airflow is down.
     airflow_url: str = ""
 
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.

@@ -213,6 +213,16 @@ def on_connect(check: Callable[[Work], None]) -> None:
     _CHECKS.append(check)
 
 
+async def takes_connections(dsn: str) -> bool:
+    """Open a connection and ask for nothing: a server of which only the postmaster hangs serves nobody new. It may wait for ever."""
+    try:
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            await connection.execute("SELECT 1")
+    except (psycopg.Error, OSError):
+        return False
+    return True
+
+
 class SharedStore(Store):
     """
     A store for threads that share one connection, with short transactions that are never nested.
