@@ -33,6 +33,7 @@ class Benchmarks(LazyCommandGroup):
     lazy_commands: ClassVar[Mapping[str, LazyCommand]] = {
         "dags": LazyCommand("crossdock.cli.bench_dags:bench_dags", "Measure DAG files with many integrations."),
         "events": LazyCommand("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
+        "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from crossdock.core.log import logger
 from crossdock.db import leases
 from crossdock.sync import deferred_records, landing, ledger, ranges, watermarks
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
-from crossdock.sync.source import Range
+from crossdock.sync.source import Range, SourceDescription
 from crossdock.sync.stream import Stream, Systems
 
 log = logger(__name__)
@@ -24,7 +25,7 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
     if planned:
         return planned
     low = run.window_low if run.window_high else opening_low(run.request, watermark=mark, overlap=systems.overlap)
-    description = systems.source.describe(stream.resource, low)
+    description = _described(stream, systems, run, low)
     window = run.window if run.window_high else opening_window(run.request, low=low, source_now=description.source_now)
     parts = _ranges_of(stream, run, window, description.records)
     parts += ranges.by_keys("id", _within(deferred, run.request.ids), first_no=len(parts))
@@ -32,8 +33,15 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         ledger.set_window(work, run.run_id, window, description.records)
         landing.add_ranges(work, run.run_id, parts)
-    log.info("Reading %s: about %s records in %s ranges", stream.id, description.records, len(parts))
+    log.log(systems.log_level, "Reading %s: about %s records in %s ranges", stream.id, description.records, len(parts))
     return parts
+
+
+def _described(stream: Stream, systems: Systems, run: Run, low: datetime | None) -> SourceDescription:
+    """Ask the source for its clock and its size; not for named records, whose window bounds nothing and moves no watermark."""
+    if run.mode is Mode.KEYS:
+        return SourceDescription(source_now=datetime.now(UTC), records=len(run.request.keys))
+    return systems.source.describe(stream.resource, low)
 
 
 def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
