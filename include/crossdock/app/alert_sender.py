@@ -27,9 +27,10 @@ from crossdock.core.errors import HubError
 from crossdock.core.log import logger
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
+from crossdock.events import counts_repository
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
-from crossdock.maintenance import alarms
+from crossdock.maintenance import alarms, process_logs
 from crossdock.maintenance.alerting import service
 from crossdock.maintenance.alerting.channels import OpenChannel, open_channel
 from crossdock.maintenance.alerting.outage import DatabaseWatch
@@ -38,6 +39,8 @@ from crossdock.maintenance.alerting.sender import AlertSender, SenderConfig
 log = logger("crossdock.app.alert_sender")
 
 _RETRY_S = 5.0
+#: Events counted in one transaction: some tens of milliseconds.
+_COUNT_ROWS = 20_000
 #: Its time is when the sender last had an answer of the hub's database.
 ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
 
@@ -82,6 +85,12 @@ def sync_declared(store: Store) -> None:
     service.sync_declared(store, settings().alert_routes)
 
 
+def count_events(store: Store) -> None:
+    """Count events by the hour while no worker delivers them, so that `./hub events status` stays quick."""
+    with store.transaction() as work:
+        counts_repository.count_next(work, limit=_COUNT_ROWS)
+
+
 def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
     """Send alerts until it is over, from the moment at which the hub's database can be reached."""
     hub = settings().name
@@ -99,7 +108,7 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
         store,
         channels,
         SenderConfig(hub=hub),
-        check=[alarms_check(connections), sync_declared],
+        check=[alarms_check(connections), sync_declared, count_events],
         is_over=is_over,
         on_answer=lambda: note_answer(watch),
     ).run()
@@ -131,6 +140,8 @@ def main() -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
+    # Here, because it outlives all else: what fails for a day writes a line for each failure.
+    process_logs.keep_bounded(settings().process_log_places, over)
     try:
         serve(lambda: Store.from_connection(settings().store_connection), over.is_set)
     except HubError as error:

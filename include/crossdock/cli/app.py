@@ -32,6 +32,9 @@ class Commands(LazyCommandGroup):
             "crossdock.cli.stack:status", "Show processes, the latest run, and what waits for a person."
         ),
         "doctor": LazyCommand("crossdock.cli.stack:doctor", "Check the installation and suggest fixes."),
+        "clean": LazyCommand(
+            "crossdock.cli.clean:clean", "Remove what is past its time, from the hub, Airflow and logs."
+        ),
         "prepare": LazyCommand(
             "crossdock.cli.prepare:prepare",
             "Prepare a deployment: migrate both databases and load airflow_settings.yaml.",

@@ -50,7 +50,8 @@ def delivery_options() -> dict[str, Any]:
     }
 
 
-def _housekeeping() -> HousekeepingConfig:
+def housekeeping() -> HousekeepingConfig:
+    """Read what housekeeping keeps, and watches, from the settings."""
     return HousekeepingConfig(
         retention=timedelta(days=settings().event_retention_days),
         alarms=watched.thresholds(),
@@ -91,7 +92,7 @@ def delivery_task(worker_no: int) -> None:
                 subscribers=known,
                 lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 polling=PollingConfig(lease_life=settings().event_lease_life),
-                background=background_tasks(open_store, known, housekeeping=_housekeeping()),
+                background=background_tasks(open_store, known, housekeeping=housekeeping()),
             ).events
 
     deliver_task()
