@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -25,14 +25,14 @@ class CleanedFolders(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def clean(root: Path, before: datetime, *, but: Collection[str] = (), dry_run: bool = False) -> CleanedFolders:
+def clean(root: Path, before: datetime, *, dry_run: bool = False) -> CleanedFolders:
     """
-    Delete the logs of runs, and of days, to which nothing was written since *before*; not those of the DAGs in *but*.
+    Delete the logs of runs, and of days, to which nothing was written since *before*.
 
     A log that disappears meanwhile, or that cannot be deleted, stops nothing. Links are never followed.
     """
     folders = size_bytes = 0
-    for folder in (*_runs(root, but), *_days(root)):
+    for folder in (*_runs(root), *_days(root)):
         written_at, folder_bytes = _written(folder)
         if written_at >= before.timestamp():
             continue
@@ -42,10 +42,9 @@ def clean(root: Path, before: datetime, *, but: Collection[str] = (), dry_run: b
     return CleanedFolders(folders=folders, bytes=size_bytes)
 
 
-def _runs(root: Path, but: Collection[str]) -> Iterator[Path]:
+def _runs(root: Path) -> Iterator[Path]:
     for dag in _folders(root, _DAG):
-        if dag.name.removeprefix(_DAG) not in but:
-            yield from _folders(dag, _RUN)
+        yield from _folders(dag, _RUN)
 
 
 def _days(root: Path) -> Iterator[Path]:

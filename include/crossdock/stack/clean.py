@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +46,10 @@ def clean(running: Stack, *, dry_run: bool, progress: Progress) -> list[Cleaned]
     progress("Cleaning the hub's tables and its landing")
     found += _hub(running, dry_run=dry_run)
     progress("Cleaning Airflow's tables")
-    tables, kept_dags = _airflow_tables(running, dry_run=dry_run)
+    tables, before = _airflow_tables(running, dry_run=dry_run)
     found += tables
     progress("Cleaning logs")
-    found += _logs(kept_dags, dry_run=dry_run)
+    found += _logs(before, dry_run=dry_run)
     found.append(Cleaned(place="volume", what="free", removed=0, bytes_before=free_before, bytes_after=_free_bytes()))
     return found
 
@@ -81,22 +81,22 @@ def _hub(running: Stack, *, dry_run: bool) -> Iterator[Cleaned]:
     yield Cleaned(place="hub", what="landing files", removed=0, bytes_before=before_bytes, bytes_after=_size(landing))
 
 
-def _airflow_tables(running: Stack, *, dry_run: bool) -> tuple[list[Cleaned], list[str]]:
+def _airflow_tables(running: Stack, *, dry_run: bool) -> tuple[list[Cleaned], datetime]:
     from crossdock.app.airflow import metadata_cleanup  # noqa: PLC0415  only a cleaning needs it
 
     done = metadata_cleanup.run(settings().airflow_kept_days, dry_run=dry_run, environment=running.environment())
     rows = [
         Cleaned(place="Airflow's tables", what=table, removed=number) for table, number in done.rows.items() if number
     ]
-    return rows, done.kept_dags
+    return rows, done.before
 
 
-def _logs(kept_dags: list[str], *, dry_run: bool) -> Iterator[Cleaned]:
+def _logs(before: datetime, *, dry_run: bool) -> Iterator[Cleaned]:
     from crossdock.maintenance import process_logs, task_logs  # noqa: PLC0415  only a cleaning needs them
 
     root = airflow.airflow_home() / "logs"
-    before, size = datetime.now(UTC) - timedelta(days=settings().airflow_kept_days), _size(root)
-    runs = task_logs.clean(root, before, but=kept_dags, dry_run=dry_run)
+    size = _size(root)
+    runs = task_logs.clean(root, before, dry_run=dry_run)
     after = size - runs.bytes if dry_run else _size(root)
     yield Cleaned(place="task logs", what="runs and days", removed=runs.folders, bytes_before=size, bytes_after=after)
     places = airflow.process_logs()

@@ -22,9 +22,9 @@ log = logger(__name__)
 CONNECTION = "airflow_db"
 
 
-def clean_airflow_tables() -> list[str]:
+def clean_airflow_tables() -> str:
     """
-    Clean Airflow's tables; return the DAGs whose rows stay, because an old run of theirs has not ended.
+    Clean Airflow's tables; return the instant before which there is nothing left.
 
     Raises:
         AirflowSkipException: Airflow has no connection `airflow_db`.
@@ -44,19 +44,20 @@ def clean_airflow_tables() -> list[str]:
     environment = {name: value for name, value in os.environ.items() if name not in blocked}
     with explained_failures():
         found = run(settings().airflow_kept_days, dry_run=False, environment={**environment, ADDRESS: address})
-    log.info("Deleted rows from before %s: %s", f"{found.before:%Y-%m-%d}", {k: v for k, v in found.rows.items() if v})
-    if found.kept_dags:
-        log.warning("Rows of these DAGs stay: an older run of theirs has not ended: %s", ", ".join(found.kept_dags))
-    return found.kept_dags
+    rows = {table: number for table, number in found.rows.items() if number}
+    log.info("Deleted rows from before %s: %s", f"{found.before:%Y-%m-%d}", rows or "none")
+    if found.held_by:
+        log.warning("Nothing younger is deleted: a run of %s has not ended since then", ", ".join(found.held_by))
+    return found.before.isoformat()
 
 
-def clean_task_logs(kept_dags: list[str] | None = None) -> int:
-    """Delete the logs of old runs, but for those of *kept_dags*; return how many folders there were."""
+def clean_task_logs(before: str | None = None) -> int:
+    """Delete the logs of runs to which nothing was written since *before*; return how many folders there were."""
     from airflow.configuration import conf  # noqa: PLC0415  not while the file is parsed
 
-    before = datetime.now(UTC) - timedelta(days=settings().airflow_kept_days)
+    limit = datetime.now(UTC) - timedelta(days=settings().airflow_kept_days)
     root = Path(conf.get_mandatory_value("logging", "base_log_folder"))
-    found = task_logs.clean(root, before, but=kept_dags or ())
+    found = task_logs.clean(root, datetime.fromisoformat(before) if before else limit)
     log.info("Deleted the logs of %s runs and days, %.1f MB", f"{found.folders:,}", found.bytes / 1e6)
     return found.folders
 

@@ -63,9 +63,10 @@ class CleanedTables(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Table → rows deleted; without those that went with the row that they belong to.
     rows: dict[str, int]
+    #: What is older was deleted: at most the limit, and never later than the oldest run that has not ended.
     before: datetime
-    #: DAGs with a run that has not ended since then: their rows stay, also the old ones.
-    kept_dags: list[str]
+    #: The DAGs of old runs that have not ended, which hold that back.
+    held_by: list[str]
     #: The size does not shrink: PostgreSQL writes the next rows where these were.
     size_bytes: int
 
@@ -103,19 +104,19 @@ def clean(session: Session, before: datetime, *, dry_run: bool) -> CleanedTables
     """
     Delete the rows of TABLES that are older than *before*, without an archive; of each DAG the last scheduled run stays.
 
-    What belongs to a DAG with an older run that has not ended stays whole.
+    Nothing as young as the oldest run that has not ended is deleted: Airflow looks at the age alone, and a run that waits for a
+    person would lose its tasks. (Its option to leave out DAGs fails for the tables that do not name one.)
     """
     import pendulum  # noqa: PLC0415  only in the process that cleans
     from airflow.utils.db_cleanup import config_dict, run_cleanup  # noqa: PLC0415  only in the process that cleans
     from sqlalchemy import text  # noqa: PLC0415  only in the process that cleans
 
-    kept_dags = _unfinished(session, before)
+    held_by, oldest = _unfinished(session, before)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         run_cleanup(
-            clean_before_timestamp=pendulum.instance(before),
+            clean_before_timestamp=pendulum.instance(min(before, oldest)),
             table_names=[name for name in TABLES if name in config_dict],
-            exclude_dag_ids=kept_dags or None,
             dry_run=dry_run,
             confirm=False,
             skip_archive=True,
@@ -125,21 +126,24 @@ def clean(session: Session, before: datetime, *, dry_run: bool) -> CleanedTables
         )
     rows = {table: int(number) for table, number in _COUNTED.findall(said.getvalue())}
     size_bytes = int(session.scalar(text(_SIZE)) or 0)
-    return CleanedTables(rows=rows, before=before, kept_dags=kept_dags, size_bytes=size_bytes)
+    return CleanedTables(rows=rows, before=min(before, oldest), held_by=held_by, size_bytes=size_bytes)
 
 
-def _unfinished(session: Session, before: datetime) -> list[str]:
-    """Find the DAGs with a run, or a task, from before that instant that has not ended: a person may still decide on it."""
+def _unfinished(session: Session, before: datetime) -> tuple[list[str], datetime]:
+    """Find the DAGs with a run, or a task, that began before that instant and has not ended; and when the first of them began."""
     from airflow.models.dagrun import DagRun  # noqa: PLC0415  only in the process that cleans
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415  only in the process that cleans
     from airflow.utils.state import State  # noqa: PLC0415  only in the process that cleans
     from sqlalchemy import select  # noqa: PLC0415  only in the process that cleans
 
-    runs = select(DagRun.dag_id).where(DagRun.start_date < before, DagRun.state.in_(State.unfinished_dr_states))
-    tasks = select(TaskInstance.dag_id).where(
+    runs = select(DagRun.dag_id, DagRun.start_date).where(
+        DagRun.start_date < before, DagRun.state.in_(State.unfinished_dr_states)
+    )
+    tasks = select(TaskInstance.dag_id, TaskInstance.start_date).where(
         TaskInstance.start_date < before, TaskInstance.state.in_([state for state in State.unfinished if state])
     )
-    return sorted({*session.scalars(runs.distinct()), *session.scalars(tasks.distinct())})
+    found = [*session.execute(runs), *session.execute(tasks)]
+    return sorted({dag_id for dag_id, _ in found}), min((started_at for _, started_at in found), default=before)
 
 
 def main() -> None:
