@@ -17,7 +17,7 @@ def clean_up() -> None:
     before = task(task_id="airflow_tables")(clean_airflow_tables)()
     # Also where the first was skipped; not where it failed: nobody knows then since when a run has not ended.
     logs = task(task_id="task_logs", trigger_rule=TriggerRule.NONE_FAILED)(clean_task_logs)
-    logs(before)  # type: ignore[arg-type]  a task takes what another returned
+    logs(before)  # type: ignore[arg-type]  # a task takes what another returned
 
 
 clean_up()

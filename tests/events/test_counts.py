@@ -159,11 +159,11 @@ def plans() -> Iterator[list[str]]:
             found.append(json.dumps(rows[0][0]) + " " + "\n".join(_scans(rows[0][0][0]["Plan"])))
         return original(work, statement, values, **options)
 
-    Work.execute = execute  # type: ignore[method-assign]  the connection of every test store is of this class
+    Work.execute = execute  # type: ignore[method-assign]  # the connection of every test store is of this class
     try:
         yield found
     finally:
-        Work.execute = original  # type: ignore[method-assign]  as before
+        Work.execute = original  # type: ignore[method-assign]  # as before
 
 
 def _scans(plan: dict[str, Any]) -> Iterator[str]:

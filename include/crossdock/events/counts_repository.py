@@ -7,7 +7,7 @@ time, and takes longer the longer nobody has counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from crossdock.db.database import Work
@@ -140,7 +140,7 @@ def waiting_since(work: Work, types: Sequence[str], since: datetime) -> tuple[in
     return int(number), first
 
 
-def _part(work: Work, cursor: Position, since: datetime, until: datetime, chosen: dict[str, object]) -> int:
+def _part(work: Work, cursor: Position, since: datetime, until: datetime, chosen: Mapping[str, object]) -> int:
     row = work.execute(_PART, {**chosen, **_of(cursor), "since": since, "until": until}).fetchone()
     return int(row[0]) if row else 0
 

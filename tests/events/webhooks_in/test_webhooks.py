@@ -821,8 +821,8 @@ def test_a_fetch_of_several_keys_is_one_call(store: Store, shop: FakeRetailer, t
     skus = [row.document["sku"] for row in shop.state.collection("inventory").rows()][:10]
     asked = []
     page, describe = systems.source.page, systems.source.describe
-    systems.source.page = lambda *given, **named: asked.append("page") or page(*given, **named)  # type: ignore[method-assign]  counted
-    systems.source.describe = lambda *given: asked.append("describe") or describe(*given)  # type: ignore[method-assign]  counted
+    systems.source.page = lambda *given, **named: asked.append("page") or page(*given, **named)  # type: ignore[method-assign]  # counted
+    systems.source.describe = lambda *given: asked.append("describe") or describe(*given)  # type: ignore[method-assign]  # counted
     with SyncRecordFetcher(lambda _: nullcontext(systems), stream_of=stream_of) as fetcher:
         fetcher.fetch("commercetools.inventory", skus)
 
