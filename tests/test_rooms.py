@@ -112,6 +112,8 @@ REACHES = {
     "bench.py": {"bench"},
     "bench_dags.py": {"app", "bench", "connectors"},  # writes the snapshots that the DAG files read
     "bench_events.py": {"bench"},
+    "bench_event_store.py": {"bench"},
+    "bench_growth.py": {"bench"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "demo/event_steps.py": {"commerce", "db", "events", "sync"},  # compares with the database
@@ -148,6 +150,7 @@ def test_a_command_is_a_client_of_the_api_unless_it_is_local_by_nature() -> None
 WRITERS = {
     "api/__main__.py",  # writes the OpenAPI document
     "app/alert_sender.py",  # its log, which the stack and Docker keep
+    "app/airflow/metadata_cleanup.py",  # a child process answers its parent in JSON
     "bench/stack/dag_imports.py",  # a child process answers its parent in JSON
     "bench/sync/source.py",  # the same
     "bench/sync/worker.py",  # the same

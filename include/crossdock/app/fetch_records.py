@@ -41,7 +41,7 @@ prepare(_FetchRequest)
 #: for this long; an error closes them at once.
 _OPEN_S = 5.0
 #: How often one line tells of all fetches. A line for each would be 300 MB a day at five webhooks a second.
-_TOLD_EVERY_S = 60.0
+_LOGGED_EVERY_S = 60.0
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Opened:
 class FetchTally:
     """Counts the fetches of all threads by stream, and tells of them in one line a minute."""
 
-    def __init__(self, every_s: float = _TOLD_EVERY_S) -> None:
+    def __init__(self, every_s: float = _LOGGED_EVERY_S) -> None:
         self._every_s, self._lock = every_s, threading.Lock()
         self._fetches: Counter[str] = Counter()
         self._records: dict[str, Counts] = {}

@@ -55,7 +55,6 @@ ADDRESS = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _ROWS = 5_000
 _TIMEOUT_S = 3_600.0
 _COUNTED = re.compile(r"Checking table (\w+)\nFound (\d+) rows")
-_SIZE = "SELECT pg_database_size(current_database())"
 
 
 class CleanedTables(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +108,7 @@ def clean(session: Session, before: datetime, *, dry_run: bool) -> CleanedTables
     """
     import pendulum  # noqa: PLC0415  only in the process that cleans
     from airflow.utils.db_cleanup import config_dict, run_cleanup  # noqa: PLC0415  only in the process that cleans
-    from sqlalchemy import text  # noqa: PLC0415  only in the process that cleans
+    from sqlalchemy import func, select  # noqa: PLC0415  only in the process that cleans
 
     held_by, oldest = _unfinished(session, before)
     said = io.StringIO()
@@ -125,7 +124,7 @@ def clean(session: Session, before: datetime, *, dry_run: bool) -> CleanedTables
             session=session,
         )
     rows = {table: int(number) for table, number in _COUNTED.findall(said.getvalue())}
-    size_bytes = int(session.scalar(text(_SIZE)) or 0)
+    size_bytes = int(session.scalar(select(func.pg_database_size(func.current_database()))) or 0)
     return CleanedTables(rows=rows, before=min(before, oldest), held_by=held_by, size_bytes=size_bytes)
 
 

@@ -57,7 +57,7 @@ def send(running: Stack, key: bytes, *, rate: float, seconds: float, say: Say) -
     """
     sandbox = SandboxControl(running.sandbox_url)
     url = running.airflow_url + path_of("hub", "v1", "webhooks", SYSTEM)
-    began, sent, told_at = time.monotonic(), 0, 0.0
+    began, sent, said_at = time.monotonic(), 0, 0.0
     with ThreadPoolExecutor(_SENDERS, thread_name_prefix="webhook") as pool:
         while (elapsed_s := time.monotonic() - began) < seconds:
             due = int(elapsed_s * rate) + 1 - sent
@@ -67,9 +67,9 @@ def send(running: Stack, key: bytes, *, rate: float, seconds: float, say: Say) -
                     if status != HTTPStatus.ACCEPTED:
                         raise ProgramFailed(f"A webhook was answered with HTTP {status}")
                 sent += len(moved)
-            if elapsed_s - told_at > _SAY_EVERY_S:
+            if elapsed_s - said_at > _SAY_EVERY_S:
                 say(f"{sent:,} webhooks in {elapsed_s:.0f} s")
-                told_at = elapsed_s
+                said_at = elapsed_s
             time.sleep(max(0.0, began + sent / rate - time.monotonic()))
     return sent
 
