@@ -113,6 +113,8 @@ REACHES = {
     "bench_alerts.py": {"bench"},
     "bench_dags.py": {"app", "bench", "connectors"},  # writes the snapshots that the DAG files read
     "bench_events.py": {"bench"},
+    "bench_event_store.py": {"bench"},
+    "bench_growth.py": {"bench"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "demo/event_steps.py": {"commerce", "db", "events", "sync"},  # compares with the database
@@ -150,6 +152,7 @@ WRITERS = {
     "api/__main__.py",  # writes the OpenAPI document
     "app/alert_sender.py",  # its log, which the stack and Docker keep
     "stack/supervisor.py",  # the same
+    "app/airflow/metadata_cleanup.py",  # a child process answers its parent in JSON
     "bench/stack/dag_imports.py",  # a child process answers its parent in JSON
     "bench/sync/source.py",  # the same
     "bench/sync/worker.py",  # the same

@@ -109,6 +109,7 @@ def test_each_integration_has_the_dags_of_its_streams(parsed: dict[str, Any]) ->
         "sync_sandbox_stock_rest_inventory",
         "backfill_sandbox_stock_rest_inventory",
         "check_declarations",
+        "clean_up",
         "deliver_events",
         "deliver_events_2",
     }

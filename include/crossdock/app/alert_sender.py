@@ -29,9 +29,10 @@ from crossdock.core.settings import settings
 from crossdock.db import writable
 from crossdock.db.airflow_lookup import ConnectionUnreadable
 from crossdock.db.database import Store, StoreUnavailable
+from crossdock.events import counts_repository
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
-from crossdock.maintenance import alarms
+from crossdock.maintenance import alarms, process_logs
 from crossdock.maintenance.airflow_health import AirflowWatch
 from crossdock.maintenance.alarms import Condition
 from crossdock.maintenance.alerting import service
@@ -44,6 +45,8 @@ log = logger("crossdock.app.alert_sender")
 
 _RETRY_S = 5.0
 _WRITE_TEST_EVERY_S = 15.0
+#: Events counted in one transaction: some tens of milliseconds.
+_COUNT_ROWS = 20_000
 #: Its time is when the sender last had an answer of the hub's database.
 ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
 #: What was sent of an outage that is not over: a sender that is started anew meanwhile must not send it again.
@@ -105,6 +108,12 @@ def sync_declared(store: Store) -> None:
     service.sync_declared(store, settings().alert_routes)
 
 
+def count_events(store: Store) -> None:
+    """Count events by the hour while no worker delivers them, so that `./hub events status` stays quick."""
+    with store.transaction() as work:
+        counts_repository.count_next(work, limit=_COUNT_ROWS)
+
+
 def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
     """Send alerts until it is over, from the moment at which the hub's database can be reached."""
     hub = settings().name
@@ -122,7 +131,7 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
         store,
         channels,
         SenderConfig(hub=hub, airflow_url=os.environ.get("AIRFLOW__API__BASE_URL", "")),
-        check=[alarms_check(connections), sync_declared],
+        check=[alarms_check(connections), sync_declared, count_events],
         is_over=is_over,
         on_answer=partial(note_answer, watch, WriteTest(store.another())),
     ).run()
@@ -175,6 +184,8 @@ def main() -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
+    # Here, because it outlives all else: what fails for a day writes a line for each failure.
+    process_logs.keep_bounded(settings().process_log_places, over)
     try:
         serve(lambda: Store.from_connection(settings().store_connection), over.is_set)
     except HubError as error:

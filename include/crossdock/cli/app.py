@@ -36,6 +36,9 @@ class Commands(LazyCommandGroup):
             "crossdock.cli.backup:backup", "Back up the running stack: both databases, landed pages, secrets."
         ),
         "restore": LazyCommand("crossdock.cli.backup:restore", "Restore a backup into an empty home."),
+        "clean": LazyCommand(
+            "crossdock.cli.clean:clean", "Remove what is past its time, from the hub, Airflow and logs."
+        ),
         "prepare": LazyCommand(
             "crossdock.cli.prepare:prepare",
             "Prepare a deployment: migrate both databases and load airflow_settings.yaml.",

@@ -36,6 +36,10 @@ class Benchmarks(LazyCommandGroup):
         ),
         "dags": LazyCommand("crossdock.cli.bench_dags:bench_dags", "Measure DAG files with many integrations."),
         "events": LazyCommand("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
+        "event-store": LazyCommand(
+            "crossdock.cli.bench_event_store:bench_event_store", "Measure status and replay counts on a large store."
+        ),
+        "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 

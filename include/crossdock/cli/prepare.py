@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def prepare() -> None:
     console.success("The hub's database is up to date")
     for connection_id, by_hand in kept.items():
         console.say(f"{connection_id} stays as it is: {by_hand.act} by {by_hand.actor}")
-    load(settings, kept=kept)
+    load(replace(settings, connections=[*settings.connections, own_database(os.environ)]), kept=kept)
     console.success(f"Loaded from airflow_settings.yaml into Airflow: {_counted(settings)}")
 
 
@@ -89,6 +90,24 @@ def overrides(environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         }
         | _networks(environment, conn_id)
         for conn_id in SECRETS
+    }
+
+
+def own_database(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Describe Airflow's own database as a connection, by which the DAG `clean_up` cleans it: tasks do not have it otherwise."""
+    from airflow.configuration import conf  # noqa: PLC0415  seconds to import
+    from sqlalchemy import make_url  # noqa: PLC0415
+
+    address = environment.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN") or conf.get("database", "sql_alchemy_conn")
+    url = make_url(address or "")
+    return {
+        "connection_id": prefixed("airflow_db"),
+        "conn_type": "postgres" if url.drivername.startswith("postgresql") else url.get_backend_name(),
+        "host": url.host,
+        "port": url.port,
+        "login": url.username,
+        "password": url.password,
+        "schema": url.database,
     }
 
 

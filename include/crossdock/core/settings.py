@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -159,6 +160,15 @@ class Settings(BaseSettings):
     #: it began.
     order_sequence: Literal["reserve_first", "pay_first"] = "reserve_first"
 
+    #: When Airflow's tables and the logs of tasks are cleaned, as cron; empty: never by itself.
+    clean_up_schedule: str = "17 3 * * *"
+    #: How long Airflow keeps runs, with their tasks and logs; never shorter than HUB_LANDING_DAYS, within which a failed run can
+    #: be cleared.
+    airflow_days: int = Field(default=30, ge=1)
+    #: The logs of the hub's and Airflow's processes, files or folders of `*.log` (separated by `:`), which the alert sender keeps
+    #: below 20 MB for each process. Empty where something else rotates them, as Docker does.
+    process_logs: str = ""
+
     #: Who sends the hub's mails: `The Shop <orders@shop.example>`. Without it none is sent.
     mail_from: str = ""
     #: The integrations that send mails, in the order in which they are asked (IDs, separated by commas); empty for all that
@@ -192,6 +202,23 @@ class Settings(BaseSettings):
                     f"{name!r} is not the ID of a stream (expected something like shop_eu.orders){suggested}"
                 )
         return streams
+
+    @field_validator("clean_up_schedule")
+    @classmethod
+    def _refuse_no_cron(cls, schedule: str) -> str:
+        if schedule and not is_cron(schedule):
+            raise ValueError(f"{schedule!r} is not a cron expression (expected something like 17 3 * * *)")
+        return schedule
+
+    @property
+    def airflow_kept_days(self) -> int:
+        """How long Airflow's runs are kept: as long as they can be cleared, at least."""
+        return max(self.airflow_days, self.landing_days)
+
+    @property
+    def process_log_places(self) -> list[Path]:
+        """Files and folders of logs that the hub rotates."""
+        return [Path(place) for place in self.process_logs.split(os.pathsep) if place]
 
     @property
     def developer_names(self) -> frozenset[str]:

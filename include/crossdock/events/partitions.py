@@ -105,3 +105,11 @@ def drop_past(work: Work, before: datetime) -> list[str]:
 def _month_after(instant: datetime, months: int) -> datetime:
     month = instant.astimezone(UTC).month - 1 + months
     return datetime(instant.astimezone(UTC).year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+def begin(work: Work) -> datetime:
+    """Find the instant before which the store has no events any more; the beginning of time while it has its first partition."""
+    ends = {name: end for name, end in partitions(work) if end is not None}
+    if "event_first" in ends or not ends:
+        return datetime(1, 1, 1, tzinfo=UTC)
+    return _month_after(min(ends.values()), -1)

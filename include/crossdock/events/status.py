@@ -10,6 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from crossdock.db.database import Store
+from crossdock.events import counts_repository
 from crossdock.events import store as event_store
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.delivery import consumer_leases, source_outages
@@ -70,7 +71,7 @@ def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within:
         consumers = consumer_leases.list_all(work)
         states = {(name, state): number for name, state, number in dead_letter_repository.states(work)}
         lags = {name: consumer_leases.lag(work, name, subscriber.types) for name, subscriber in subscribers.items()}
-        hours = event_store.hourly(work, within)
+        hours = counts_repository.hourly(work, within)
         failed = dead_letter_repository.open_by_type(work)
         outages = source_outages.list_all(work)
         horizon_age_s = event_store.horizon_age_s(work)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from crossdock.core.errors import Transient
 from crossdock.core.log import logger
 from crossdock.db.database import Store
+from crossdock.events import counts_repository
 from crossdock.events import partitions as event_partitions
 from crossdock.events.delivery import inbox, source_outages
 from crossdock.events.subscriber import Subscriber
@@ -24,6 +25,9 @@ log = logger(__name__)
 _LOOK_EVERY_S = 0.5
 _ALWAYS_S = 0.0
 _STORE_EVERY_S = 30.0
+_COUNT_EVERY_S = 10.0
+#: Events counted in one transaction: some tens of milliseconds.
+_COUNT_ROWS = 20_000
 #: Retention and the scan for card data: how often each runs, and how long at once.
 _RETENTION_EVERY_S = 3600.0
 _CARD_SCAN_EVERY_S = 3600.0
@@ -91,6 +95,7 @@ class Housekeeping:
         """Run the tasks until shutdown."""
         tasks = (
             _PeriodicTask(self.maintain_partitions, _STORE_EVERY_S),
+            _PeriodicTask(self.count_events, _COUNT_EVERY_S),
             _PeriodicTask(self.trim_inboxes, _STORE_EVERY_S),
             _PeriodicTask(self.end_idle_outages, _STORE_EVERY_S),
             # Not at once: after a stop, the consumers first have to claim their partitions.
@@ -144,10 +149,21 @@ class Housekeeping:
         with self._store.transaction() as work:
             made = event_partitions.create_ahead(work, now)
             dropped = event_partitions.drop_past(work, now - self._config.retention)
+            if dropped:
+                counts_repository.forget(work, event_partitions.begin(work))
         for name in made:
             log.info("Created the partition %s", name)
         for name in dropped:
             log.info("Dropped the partition %s: past its retention, and read by all consumers", name)
+
+    def count_events(self) -> int:
+        """Count the events that have come in since the last time, by the hour; return how many."""
+        counted, number = 0, _COUNT_ROWS
+        while number == _COUNT_ROWS and not self._is_over():
+            with self._store.transaction() as work:
+                number = counts_repository.count_next(work, limit=_COUNT_ROWS)
+            counted += number
+        return counted
 
     def trim_inboxes(self) -> int:
         """Delete inbox rows behind all cursors of their subscriber; return how many."""

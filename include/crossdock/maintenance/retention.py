@@ -22,6 +22,8 @@ _ROWS = 5_000
 _RUNS = 50
 #: Runs checked in one step: most have nothing left but a row and its batches.
 _RUNS_SEEN = 1_000
+#: A fetch takes seconds, on the slowest machine some minutes.
+_ABANDONED_AFTER = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,16 @@ class RetentionPeriods:
 
 
 def purge_expired(
-    store: Store, landing: Landing | None, keep: RetentionPeriods, *, subscribers: Collection[str], now: datetime
+    store: Store,
+    landing: Landing | None,
+    keep: RetentionPeriods,
+    *,
+    subscribers: Collection[str],
+    now: datetime,
+    deleted: Counter[str] | None = None,
 ) -> Iterator[None]:
     """
-    Delete what has expired, a short transaction per step; log one line at the end.
+    Delete what has expired, a short transaction per step; log one line at the end, and count into *deleted*.
 
     May be interrupted at any step and started again. The history of records, open and dead items and the audit trail
     are never deleted; without a *landing*, its files and their index stay.
@@ -62,7 +70,8 @@ def purge_expired(
         StoreUnavailable, LandingUnavailable: transient; the next round continues.
 
     """
-    deleted: Counter[str] = Counter()
+    deleted = Counter() if deleted is None else deleted
+    yield from _abandoned(store, now, deleted)
     for what, delete in _rules(keep, now):
         yield from _all_of(store, what, delete, deleted)
     yield from _subscribers(store, subscribers, now - keep.consumers, deleted)
@@ -75,6 +84,37 @@ def purge_expired(
         log.info("Retention deleted %s", counts, extra={"event": "retention"})
     if stuck:
         raise stuck
+
+
+def expired(store: Store, keep: RetentionPeriods, now: datetime) -> dict[str, int]:
+    """
+    Count what `purge_expired` would delete, without deleting it; each kind up to SEEN, since it is tried and rolled back.
+
+    What goes with a removed subscriber, and partitions of events, are not counted.
+    """
+    ends = _run_ends(now, min(keep.landing, keep.ledger), keep)
+    tried: tuple[tuple[str, _Delete], ...] = (*_rules(keep, now), ("runs' pages", partial(_cleared, ends=ends)))
+    found = {}
+    for what, delete in tried:
+        with store.transaction() as work, work.transaction(force_rollback=True):
+            found[what] = delete(work)
+    return {what: number for what, number in found.items() if number}
+
+
+#: A count of `expired` that is as large means that there are more.
+SEEN = _ROWS
+
+
+def _cleared(work: Work, ends: tuple[datetime, datetime]) -> int:
+    return len(retention_repository.clear_landing(work, *ends, limit=_ROWS))
+
+
+def _abandoned(store: Store, now: datetime, deleted: Counter[str]) -> Iterator[None]:
+    """End the fetches whose worker was killed: nobody continues them, and a run without an end would be kept for ever."""
+    with store.transaction() as work:
+        number = retention_repository.end_abandoned_fetches(work, now - _ABANDONED_AFTER)
+    deleted.update({"fetches of killed workers": number} if number else {})
+    yield
 
 
 #: Deletes a bounded number of rows, and returns how many.

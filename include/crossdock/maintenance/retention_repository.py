@@ -28,6 +28,18 @@ UPDATE sync_run run SET landing_cleared_at = clock_timestamp()
 RETURNING run_id
 """.encode()
 
+#: The pages of a fetch were in the memory of its worker, so their index goes with it.
+_END_ABANDONED = b"""
+WITH ended AS (
+    UPDATE sync_run SET state = 'failed', finished_at = clock_timestamp(), landing_cleared_at = clock_timestamp(),
+           error = 'Its worker ended before it did. The event was fetched again'
+     WHERE state = 'running' AND shard LIKE 'webhook:%%' AND started_at < %(before)s
+       AND NOT EXISTS (SELECT FROM lease WHERE holder = run_id AND expires_at > clock_timestamp())
+    RETURNING run_id),
+gone AS (DELETE FROM sync_range USING ended WHERE sync_range.run_id = ended.run_id)
+SELECT count(*) FROM ended
+"""
+
 _DELETE_PAGE_INDEX = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 
 #: The ledger keeps the newest run of each lease, from which the next run continues; a run that moved a watermark to its
@@ -202,6 +214,12 @@ def clear_landing(
 def delete_page_index(work: Work, run_ids: Collection[str]) -> None:
     """Delete the index of the pages of these runs, whose files are deleted."""
     work.execute(_DELETE_PAGE_INDEX, {"run_ids": list(run_ids)})
+
+
+def end_abandoned_fetches(work: Work, before: datetime) -> int:
+    """End the fetches that began before that and whose worker has no lease any more; return how many."""
+    row = work.execute(_END_ABANDONED, {"before": before}).fetchone()
+    return int(row[0]) if row else 0
 
 
 #: Before all runs.

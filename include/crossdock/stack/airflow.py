@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable, NotReady, ProcessDied
+from crossdock.core.ids import prefixed
 from crossdock.core.stack_proof import KEY_VARIABLE
 from crossdock.stack import processes
 from crossdock.stack.home import home, make_private_folder, project, read_json, write_json
@@ -48,6 +49,11 @@ def airflow_home() -> Path:
     return home() / "airflow"
 
 
+def process_logs() -> list[Path]:
+    """Name the logs of all processes: a folder, and one file for each PostgreSQL server."""
+    return [home() / "logs", *(home() / name / "log" for name in ("postgres-metadata", "postgres-hub"))]
+
+
 def hub_environment() -> dict[str, str]:
     """Build the variables by which the commands and tasks of this stack find its files."""
     return {
@@ -55,6 +61,7 @@ def hub_environment() -> dict[str, str]:
         "HUB_HOME": str(home()),
         "HUB_LANDING_URL": f"file://{home() / 'landing'}",
         "HUB_DEFINITIONS_URL": f"file://{home() / 'definitions'}",
+        "HUB_PROCESS_LOGS": os.pathsep.join(map(str, process_logs())),
         # The simulated mail systems take any sender.
         "HUB_MAIL_FROM": os.environ.get("HUB_MAIL_FROM", "The Shop <orders@shop.example>"),
         # With the sandbox, a task should not need minutes to run out of retries.
@@ -108,6 +115,19 @@ def airflow_environment(ports: Mapping[str, int], secrets: Secrets) -> dict[str,
         **_section("DAG_PROCESSOR", {"REFRESH_INTERVAL": 30, "MIN_FILE_PROCESS_INTERVAL": 30}),
         **_section("TRIGGERER", {"SHARED_STREAM_COHORT_GRACE_PERIOD": 15}),
         **_section("STATE_STORE", {"CLEAR_ON_SUCCESS": True}),
+    }
+
+
+def database_connection(ports: Mapping[str, int], secrets: Secrets) -> dict[str, object]:
+    """Describe Airflow's own database as a connection, by which the DAG `clean_up` cleans it: tasks do not have it otherwise."""
+    return {
+        "connection_id": prefixed("airflow_db"),
+        "conn_type": "postgres",
+        "host": "127.0.0.1",
+        "port": ports["metadata"],
+        "login": "airflow",
+        "password": secrets.metadata_password,
+        "schema": "airflow",
     }
 
 

@@ -504,7 +504,8 @@ def _settings(stack: Stack) -> AirflowSettings:
     )
     # Not in the file: a deployment loads that, too, and has no simulated mail systems.
     mailers = mail_systems.connections(stack.ports, secrets)
-    return replace(settings, connections=[*settings.connections, *mailers])
+    own = airflow.database_connection(stack.ports, secrets)
+    return replace(settings, connections=[*settings.connections, *mailers, own])
 
 
 def _register(stack: Stack, progress: Progress) -> Collection[str]:

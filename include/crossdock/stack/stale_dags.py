@@ -40,6 +40,8 @@ def is_ours(dag_id: str, tags: Collection[str]) -> bool:
         return kind in tags and (subject in tags or subject in {f"{one}_{other}" for one in tags for other in tags})
     if name in {"declared_syncs", "check_declarations"}:
         return "declared" in tags
+    if name == "clean_up":
+        return "maintenance" in tags
     worker = name.removeprefix("deliver_events")
     return worker != name and "events" in tags and (not worker or worker.removeprefix("_").isdecimal())
 

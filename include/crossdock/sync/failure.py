@@ -6,7 +6,7 @@ from crossdock.db import leases
 from crossdock.db.database import Store
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
-from crossdock.sync import ledger
+from crossdock.sync import landing, ledger
 from crossdock.sync.model import RunState
 from crossdock.sync.stream import Stream
 
@@ -20,11 +20,14 @@ def mark_failed(
     dag_id: str | None = None,
     shard: str | None = None,
     raise_alert: bool = True,
+    has_pages: bool = True,
 ) -> bool:
     """
     End the DAG run's run of *shard* as failed and free its lease. Does nothing if it has ended or never began.
 
     Returns whether it ever began; otherwise the ledger knows nothing of the failure, and no alert is opened.
+
+    Without *has_pages* its pages are gone, so that nobody can continue it.
 
     With *raise_alert* an alert is opened; the next successful run of the same lease closes it.
 
@@ -38,6 +41,8 @@ def mark_failed(
         # The lease first, like everyone who writes both: the other order deadlocks with a run that takes over.
         leases.release(work, run.lease, run.run_id)
         ledger.finish(work, run.run_id, RunState.FAILED, error)
+        if not has_pages:
+            landing.forget(work, run.run_id)
         if raise_alert:
             what = Found(f"Run {run.run_id} failed: {error}", None, (run.run_id,), stream.integration, stream.id)
             alerts.add(work, Kind.RUN_FAILED, str(run.lease), what)

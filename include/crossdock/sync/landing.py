@@ -47,6 +47,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Landing:
     """The storage of the pages of all runs: a local folder (`file://…` or a path), `s3://conn_id@bucket/…` or `gs://…`."""
 
+    #: Whether pages outlive their run, so that another process can go on with it.
+    is_kept = True
+
     def __init__(self, url: str) -> None:
         self.root = _folder(url)
 
@@ -122,6 +125,43 @@ class Landing:
             ) from error
 
 
+class LandingInMemory(Landing):
+    """
+    The storage of the pages of one run that nobody continues: a fetch of single records, whose retry is another run.
+
+    Five webhooks a second would otherwise leave 1.3 million files a day, for a week.
+    """
+
+    is_kept = False
+
+    def __init__(self) -> None:
+        self._pages: dict[str, bytes] = {}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep *content* under *name* until the run ends."""
+        self._pages[name] = content
+
+    def read(self, name: str) -> bytes:
+        """
+        Read what was written under *name*.
+
+        Raises:
+            LandingUnavailable: another process wrote it.
+
+        """
+        try:
+            return self._pages[name]
+        except KeyError:
+            raise LandingUnavailable(f"The page {name} was in the memory of another process. Fetch it again") from None
+
+    def sync_to_disk(self, names: Collection[str]) -> None:
+        """Do nothing: a page that is lost with its process belongs to a run that is lost with it."""
+
+    def remove(self, name: str) -> None:
+        """Drop what was written below *name*. Idempotent."""
+        self._pages = {path: page for path, page in self._pages.items() if not path.startswith(f"{name}/")}
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -159,6 +199,12 @@ VALUES (%(run_id)s, %(range_no)s, %(page_no)s, %(records)s, %(lines)s, %(bytes)s
 _PAGES = b"""
 SELECT range_no, page_no, records, lines, path, cursor_at, cursor_id
   FROM landed_page WHERE run_id = %(run_id)s ORDER BY range_no, page_no
+"""
+
+#: Its pages go with its ranges. The run must not be continued without them.
+_FORGET = b"""
+WITH gone AS (DELETE FROM sync_range WHERE run_id = %(run_id)s)
+UPDATE sync_run SET landing_cleared_at = clock_timestamp() WHERE run_id = %(run_id)s
 """
 
 _RANGES_DONE = b"UPDATE sync_range SET read_done = true WHERE run_id = %(run_id)s AND range_no = ANY(%(range_nos)s)"
@@ -229,3 +275,8 @@ def mark_ranges_read(work: Work, run_id: str, range_nos: Sequence[int]) -> None:
     """Mark these ranges as fully read."""
     if range_nos:
         work.execute(_RANGES_DONE, {"run_id": run_id, "range_nos": list(range_nos)})
+
+
+def forget(work: Work, run_id: str) -> None:
+    """Delete the index of the run's pages, in the transaction that ends it: they were in the memory of its process."""
+    work.execute(_FORGET, {"run_id": run_id})

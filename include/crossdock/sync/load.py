@@ -132,7 +132,7 @@ def _commit_batch(stream: Stream, systems: Systems, run: Run, batch: Batch, cont
         failpoint("load.before_commit")
     failpoint("load.after_commit")
     with log_fields.of(run, batch.batch_no):
-        log.info("Batch %s of run %s: %s", batch.batch_no, run.run_id, counts.records)
+        log.log(systems.log_level, "Batch %s of run %s: %s", batch.batch_no, run.run_id, counts.records)
 
 
 def _without_refused(stream: Stream, systems: Systems, run: Run, batch: Batch, content: Content) -> Content:
@@ -175,6 +175,8 @@ def _finish(systems: Systems, run: Run) -> None:
             watermarks.advance(work, run.lease, run.run_id, run.window)
         partial = bool(counts.rejected or counts.held)
         ledger.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
+        if not systems.landing.is_kept:
+            landing.forget(work, run.run_id)
         alerts.close(work, Kind.RUN_FAILED, Kind.RUN_HELD, subject=str(run.lease))
         leases.release(work, run.lease, run.run_id)
         failpoint("load.before_finish")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -136,5 +137,7 @@ class Systems:
     pages_in_flight: int = 8
     #: How many pages are recorded as landed in one transaction: a commit takes as long as a page from a near source.
     pages_recorded_together: int = 16
+    #: The level of the log lines about each step: a fetch of single records has a thousand siblings within the hour.
+    log_level: int = logging.INFO
     #: Called with a progress message.
     progress: Callable[[str], None] = field(default=lambda _: None)

@@ -85,9 +85,8 @@ def _add_batch(systems: Systems, run: Run, batch_no: int, group: Sequence[Page],
         )
     failpoint("validate.batch_noted")
     with log_fields.of(run, batch_no):
-        log.info(
-            "Validated batch %s: %s accepted, %s rejected", batch_no, content.accepted_count, len(content.rejected)
-        )
+        line = "Validated batch %s: %s accepted, %s rejected"
+        log.log(systems.log_level, line, batch_no, content.accepted_count, len(content.rejected))
 
 
 #: Schema drift comes with a release of the source, not with one record: only a sample of pages and of their records is

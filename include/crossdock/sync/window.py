@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from crossdock.core.log import logger
 from crossdock.db import leases
 from crossdock.sync import deferred_records, landing, ledger, ranges, source_clock, watermarks
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
-from crossdock.sync.source import Range
+from crossdock.sync.source import Range, SourceDescription
 from crossdock.sync.stream import Stream, Systems
 
 log = logger(__name__)
@@ -25,7 +25,7 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
     if planned:
         return planned
     if run.window_high:
-        window, expected = run.window, systems.source.describe(stream.resource, run.window_low).records
+        window, expected = run.window, _described(stream, systems, run, run.window_low).records
     else:
         window, expected = _opened(stream, systems, run, mark)
     parts = _ranges_of(stream, run, window, expected)
@@ -34,14 +34,14 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         ledger.set_window(work, run.run_id, window, expected)
         landing.add_ranges(work, run.run_id, parts)
-    log.info("Reading %s: about %s records in %s ranges", stream.id, expected, len(parts))
+    log.log(systems.log_level, "Reading %s: about %s records in %s ranges", stream.id, expected, len(parts))
     return parts
 
 
 def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -> tuple[Window, int]:
     """Open the run's window by the source's clock; return also how many records the source says that it has in it."""
     low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
-    description = systems.source.describe(stream.resource, low)
+    description = _described(stream, systems, run, low)
     if run.moves_watermark:
         with systems.store.transaction() as work:
             leases.check(work, run.lease, run.run_id, run.fencing_token)
@@ -52,6 +52,13 @@ def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -
             low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
             description = systems.source.describe(stream.resource, low)
     return opening_window(run.request, low=low, source_now=description.source_now), description.records
+
+
+def _described(stream: Stream, systems: Systems, run: Run, low: datetime | None) -> SourceDescription:
+    """Ask the source for its clock and its size; not for named records, whose window bounds nothing and moves no watermark."""
+    if run.mode is Mode.KEYS:
+        return SourceDescription(source_now=datetime.now(UTC), records=len(run.request.keys))
+    return systems.source.describe(stream.resource, low)
 
 
 def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:

@@ -51,7 +51,8 @@ def delivery_options() -> dict[str, Any]:
     }
 
 
-def _housekeeping() -> HousekeepingConfig:
+def housekeeping() -> HousekeepingConfig:
+    """Read what housekeeping keeps, and watches, from the settings."""
     return HousekeepingConfig(
         retention=timedelta(days=settings().event_retention_days),
         alarms=watched.thresholds(),
@@ -93,7 +94,9 @@ def delivery_task(worker_no: int) -> None:
                 subscribers=known,
                 lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 polling=PollingConfig(lease_life=settings().event_lease_life),
-                background=background_tasks(open_store, known, housekeeping=_housekeeping(), orders=provided.orders),
+                background=background_tasks(
+                    open_store, known, housekeeping=housekeeping(), orders=provided.orders
+                ),
                 stop=orphaned,
             ).events
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
 from crossdock.core.errors import LeaseLost
 from crossdock.db.database import Work
-from crossdock.events.model import Position
+from crossdock.events import counts_repository
+from crossdock.events.model import ORIGIN, Position
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,17 +131,22 @@ SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid
   FROM event_consumer ORDER BY subscriber, partition
 """
 
-#: Events of a subscriber's types behind the cursor of its slowest partition; an upper bound. A subscriber that was never
-#: started has had none: it will begin at the first event.
-_LAG = b"""
-SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(stored_at)), 0)::float8 FROM event,
-       (SELECT epoch, xid, position FROM (
-            SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s UNION ALL
-            SELECT 0, '0'::xid8, 0 WHERE NOT EXISTS (SELECT FROM event_consumer WHERE subscriber = %(subscriber)s)) AS all_of_it
-         ORDER BY epoch, xid, position LIMIT 1) AS slowest
- WHERE (event.epoch, event.xid, event.position) > (slowest.epoch, slowest.xid, slowest.position)
-   AND NOT silent AND type = ANY(%(types)s)
+#: The place of the slowest partition. A subscriber that was never started has had none: it will begin at the first event.
+_SLOWEST = b"""
+SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s ORDER BY epoch, xid, position LIMIT 1
 """
+
+#: The next events after a place, of all types: so many, and no more, are looked at one by one.
+_NEXT = b"""
+WITH next AS MATERIALIZED (
+    SELECT type, silent, stored_at FROM event
+     WHERE (epoch, xid, position) > (%(epoch)s::int, %(xid)s::text::xid8, %(position)s::bigint)
+     ORDER BY event.epoch, event.xid, event.position LIMIT %(limit)s)
+SELECT count(*), min(stored_at), count(*) FILTER (WHERE type = ANY(%(types)s) AND NOT silent),
+       min(stored_at) FILTER (WHERE type = ANY(%(types)s) AND NOT silent)
+  FROM next
+"""
+_LOOKED_AT = 20_000
 
 
 def register(work: Work, subscriber: str, partitions: int) -> None:
@@ -228,9 +234,20 @@ def list_all(work: Work) -> list[ConsumerStatus]:
 
 
 def lag(work: Work, subscriber: str, types: Sequence[str]) -> tuple[int, float]:
-    """Count the events that *subscriber* has not had yet; return also the age of the oldest in seconds."""
-    row = work.execute(_LAG, {"subscriber": subscriber, "types": list(types)}).fetchone()
-    return (int(row[0]), float(row[1])) if row else (0, 0.0)
+    """
+    Count the events that *subscriber* has not had yet; return also the age of the oldest in seconds.
+
+    An upper bound: events behind the cursor of its slowest partition; and where these are many, by whole hours.
+    """
+    row = work.execute(_SLOWEST, {"subscriber": subscriber}).fetchone()
+    place = Position(*row) if row else ORIGIN
+    work.execute(b"SELECT set_config('enable_sort', 'off', true)")
+    values = {**place._asdict(), "xid": str(place.xid), "types": list(types), "limit": _LOOKED_AT}
+    seen, first, number, oldest = work.execute(_NEXT, values).fetchone() or (0, None, 0, None)
+    if seen >= _LOOKED_AT:
+        counted, hour = counts_repository.waiting_since(work, types, first)
+        number, oldest = max(number, counted), oldest or hour
+    return int(number), max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0
 
 
 def _of(claim: Claim) -> dict[str, object]:

@@ -263,8 +263,8 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         about="the folder",
         example="The volume of /var/lib/crossdock/landing has 9.1 GB free of 250.0 GB (4 %)",
         hub_does="It writes until the volume is full; then runs fail, and nothing that was written is lost.",
-        next_step="Make room, or shorten HUB_LANDING_DAYS.",
-        command="./hub doctor",
+        next_step="See what would be removed, and remove it; then make room, or shorten HUB_LANDING_DAYS.",
+        command="./hub clean --dry-run",
     ),
     Kind.DATABASE_GROWTH: AlertKind(
         severity=Severity.WARNING,
@@ -273,8 +273,8 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         about="the hub's database",
         example="The hub's database has grown by 34.2 GB within a day, to 180.4 GB",
         hub_does="It goes on. What is past its retention is removed once an hour.",
-        next_step="Look at the largest tables; shorten a retention, or make room.",
-        command="./hub status",
+        next_step="Look at the largest tables; see what is past its time, shorten a retention, or make room.",
+        command="./hub clean --dry-run",
     ),
     Kind.BACKUP_OLD: AlertKind(
         severity=Severity.CRITICAL,

@@ -1,0 +1,1 @@
+"""Measure what a stack leaves behind per day: files, bytes, rows, memory."""
