@@ -94,9 +94,7 @@ def delivery_task(worker_no: int) -> None:
                 subscribers=known,
                 lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
                 polling=PollingConfig(lease_life=settings().event_lease_life),
-                background=background_tasks(
-                    open_store, known, housekeeping=housekeeping(), orders=provided.orders
-                ),
+                background=background_tasks(open_store, known, housekeeping=housekeeping(), orders=provided.orders),
                 stop=orphaned,
             ).events
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0036"
-down_revision = "0031"
+revision = "0034"
+down_revision = "0033"
 
 STATEMENTS = (
     # One row. Keys that other systems remember are made from the id: a restored hub makes the same ones again.

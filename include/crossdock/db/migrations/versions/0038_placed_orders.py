@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0042"
-down_revision = "0041"
+revision = "0038"
+down_revision = "0037"
 
 STATEMENTS = (
     """

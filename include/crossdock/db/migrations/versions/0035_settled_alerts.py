@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0037"
-down_revision = "0031"
+revision = "0035"
+down_revision = "0034"
 
 STATEMENTS = (
     "ALTER TABLE alert ADD COLUMN settled boolean NOT NULL DEFAULT false",

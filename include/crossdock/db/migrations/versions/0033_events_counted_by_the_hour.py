@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0035"
-down_revision = "0031"
+revision = "0033"
+down_revision = "0032"
 
 STATEMENTS = (
     # How many events of each type came in within each hour (UTC), up to the cursor.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0041"
-down_revision = "0040"
+revision = "0037"
+down_revision = "0036"
 
 STATEMENTS = (
     """
