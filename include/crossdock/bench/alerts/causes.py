@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from crossdock.bench.alerts.world import (
     EVERY_MINUTE,
     GATEWAY,
     LATE,
+    MISSING_AFTER_S,
     SCHEDULED,
     SHOP,
     World,
@@ -44,13 +45,18 @@ from crossdock.core.ids import backfill_dag, delivery_dags, sync_dag
 from crossdock.core.paths import path_of
 from crossdock.db.database import Work
 from crossdock.events import store as event_store
+from crossdock.events.delivery.attempt import REFUSAL_CAUSES
 from crossdock.events.model import STOCK_CHANGED, NewEvent
 from crossdock.maintenance import alarm_conditions, card_scan, stale_streams
+from crossdock.maintenance.airflow_health import PATIENCE as AIRFLOW_PATIENCE
 from crossdock.maintenance.alarms import AlarmThresholds
 from crossdock.maintenance.alerting.outage import PATIENCE
 from crossdock.maintenance.stale_streams import ScheduledStream
+from crossdock.observability import restarts
 from crossdock.observability.alerts import Kind
-from crossdock.stack import lifecycle, processes
+from crossdock.stack import lifecycle, processes, starts
+from crossdock.stack.home import home
+from crossdock.stack.mail_systems import SENDGRID
 from crossdock.sync import records
 from crossdock.sync.model import SyncRequest
 
@@ -402,13 +408,95 @@ UPDATE lease SET expires_at = clock_timestamp() - interval '6 minutes' WHERE int
 
 
 def _sender_away(world: World) -> Begun:
-    """Kill the sender, and start it as `./hub up` does."""
+    """Kill the sender, while nothing starts it anew, and start it later."""
+    _leave_alone(world)
     os.kill(processes.alive()["alert-sender"].pid, 9)
     world.write(_AGE_LEASE)
-    # A start refuses a declaration with a mistake.
-    (world.home / "declarations" / "bench_wms.yaml").unlink(missing_ok=True)
     lifecycle.up(progress=lambda _: None)
     return Begun("the alert sender", _now())
+
+
+def _source_clock(world: World) -> Begun:
+    """Set the clock of the shop a quarter of an hour back, and read what changed since."""
+    world.sync(LATE, {})
+    world.sandbox.set_clock(-900)
+    world.undo.callback(world.sandbox.set_clock, 0)
+    world.sync(LATE, {})
+    return Begun(f"{LATE}*", _ended(world, SHOP, "done"))
+
+
+def _access_refused(world: World) -> Begun:
+    """Refuse the credentials with which the changed records of webhooks are fetched, for a minute and a half."""
+    world.sandbox.break_down("inventory", [{"status": 403}], repeat=True)
+    world.undo.callback(world.sandbox.heal)
+    return Begun(SHOP, _when(lambda work: alarm_conditions.refusing_sources(work, REFUSAL_CAUSES)))
+
+
+_USE_UP_TRIES = (
+    b"UPDATE execution_step SET tries = 1000 WHERE step = 'authorise_payment' AND state IN ('failed', 'unknown')"
+)
+_ORDER_WAITS = b"SELECT 1 FROM execution WHERE waits_for IS NOT NULL"
+
+
+def _order_waits(world: World) -> Begun:
+    """Place an order at the gateway whose answers are lost."""
+    body = {
+        "reference": "bench-order",
+        "currency": "EUR",
+        "email": "ada@example.com",
+        "payment_methods": {GATEWAY: "pm_card_visa"},
+        "return_url": "https://shop.example.com/checkout",
+        "lines": [{"sku": world.any_sku(), "quantity": 1, "price_minor": 4_990}],
+    }
+    world.hub().post("/orders", body)
+
+    def waits(work: Work) -> bool:
+        work.execute(_USE_UP_TRIES)
+        return work.execute(_ORDER_WAITS).fetchone() is not None
+
+    return Begun("orders", _when(waits))
+
+
+def _process_restarting(world: World) -> Begun:
+    """Kill a process three times; the supervisor starts it anew each time."""
+    killed: set[int] = set()
+    until = time.monotonic() + MISSING_AFTER_S
+    while len(killed) < restarts.ALARM_FROM and time.monotonic() < until:
+        process = processes.alive().get(SENDGRID)
+        if process and process.pid not in killed:
+            os.kill(process.pid, 9)
+            killed.add(process.pid)
+        time.sleep(0.2)
+    world.say(f"    killed {len(killed)} times")
+    return Begun(SENDGRID, _when(lambda _: restarts.alarming(_restarts_of(SENDGRID), datetime.now(UTC))))
+
+
+def _restarts_of(name: str) -> Sequence[restarts.Restart]:
+    known = restarts.read(restarts.file_in(home())).get(name)
+    return known.latest if known else ()
+
+
+def _airflow_unreachable(world: World) -> Begun:
+    """Kill a part of Airflow, while nothing starts it anew."""
+    _leave_alone(world)
+    os.kill(processes.alive()["triggerer"].pid, 9)
+    silent_at_s = time.time() + AIRFLOW_PATIENCE.total_seconds()
+    return Begun("triggerer", lambda _: silent_at_s if time.time() > silent_at_s else None)
+
+
+def _leave_alone(world: World) -> None:
+    """End the supervisors: what is killed from now on stays so until `up`."""
+    processes.stop(starts.SUPERVISORS)
+    # A start refuses a declaration with a mistake.
+    (world.home / "declarations" / "bench_wms.yaml").unlink(missing_ok=True)
+
+
+_AGE_HUB = b"UPDATE installation SET created_at = created_at - interval '2 hours', backed_up_at = NULL"
+
+
+def _backup_old(world: World) -> Begun:
+    world.write(_AGE_HUB)
+    return Begun("the hub's backup", _now())
 
 
 def _alert_routes_invalid(world: World) -> Begun:
@@ -416,8 +504,9 @@ def _alert_routes_invalid(world: World) -> Begun:
     return Begun("bench.yaml", _now())
 
 
-def _hub_database_down(_: World) -> Begun:
-    """Kill the server. It counts as down when it has not answered for half a minute."""
+def _hub_database_down(world: World) -> Begun:
+    """Kill the server, while nothing starts it anew. It counts as down when it has not answered for half a minute."""
+    _leave_alone(world)
     os.kill(processes.alive()["postgres-hub"].pid, 9)
     down_at_s = time.time() + PATIENCE.total_seconds()
     return Begun(_DATABASE, _at(down_at_s))
@@ -443,6 +532,14 @@ CAUSES: Mapping[Kind, Cause] = {
     Kind.PAYMENT_UNKNOWN: Cause("the same payment, written 16 minutes into the past", _payment_unknown),
     Kind.PAYMENT_DOUBLED: Cause("the gateway's report of a second authorisation is applied", _payment_doubled),
     Kind.PAYMENT_DISPUTED: Cause("the gateway's report of a dispute is applied", _payment_disputed),
+    Kind.ORDER_WAITS: Cause(
+        "an order is paid at the gateway whose answers are lost; the number of its tries is written", _order_waits
+    ),
+    Kind.BACKUP_OLD: Cause("the hub is written two hours older; a backup may be one hour old", _backup_old),
+    Kind.PROCESS_RESTARTING: Cause("a simulated mail system is killed three times", _process_restarting),
+    Kind.SOURCE_CLOCK: Cause(
+        "the clock of the shop steps a quarter of an hour back, and a delta is read", _source_clock
+    ),
     Kind.RUN_LATE: Cause(
         "each answer of a shop takes 25 s; the deadline is 6 s after the average of the runs before", _run_late
     ),
@@ -455,11 +552,15 @@ CAUSES: Mapping[Kind, Cause] = {
         _card_data_stored,
     ),
     Kind.DAG_FAILED: Cause("the connection of the shop is removed, and a backfill is started", _dag_failed),
+    Kind.ACCESS_REFUSED: Cause("the shop refuses the reads that webhooks ask for", _access_refused),
     Kind.SENDER_AWAY: Cause(
         "the sender is killed and started again; its lease is written six minutes into the past", _sender_away
     ),
     Kind.EVENTS_UNREAD: Cause("the DAGs of the delivery are paused, and their runs ended", _events_unread),
     Kind.EVENT_HORIZON: Cause("a transaction that writes stays open for 30 s", _event_horizon),
+    Kind.AIRFLOW_UNREACHABLE: Cause(
+        "the triggerer is killed, and nothing starts it anew; from 30 s later on", _airflow_unreachable
+    ),
     Kind.HUB_DATABASE_DOWN: Cause("its server is killed; from 30 s later on, over the last resort", _hub_database_down),
 }
 #: These come at the end, each alone: while one holds, others cannot be measured.

@@ -73,6 +73,7 @@ def settings_of(home: Path, last_resort: str) -> dict[str, str]:
         "HUB_DISK_FREE_PERCENT": f"{max(0.0, 100 * (usage.free - _ROOM_BYTES) / usage.total):.3f}",
         "HUB_TASK_RETRIES": "1",
         "HUB_RETRY_DELAY_S": "1",
+        "HUB_BACKUP_MAX_AGE_H": "1",
     }
 
 
@@ -139,6 +140,11 @@ class World:
         """Read rows of the hub's database."""
         with self.store.transaction() as work:
             return work.execute(statement, values or {}).fetchall()
+
+    def any_sku(self) -> str:
+        """Name a SKU of which the hub has stock to sell."""
+        ((sku,),) = self.ask(b"SELECT sku FROM stock WHERE available > 0 ORDER BY sku LIMIT 1")
+        return str(sku)
 
     def write(self, statement: bytes, values: Mapping[str, Any] | None = None) -> None:
         """Change the hub's database by hand: for a state that takes hours to come."""
