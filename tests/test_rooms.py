@@ -112,6 +112,7 @@ REACHES = {
     "bench.py": {"bench"},
     "bench_dags.py": {"app", "bench", "connectors"},  # writes the snapshots that the DAG files read
     "bench_events.py": {"bench"},
+    "bench_faults.py": {"bench"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "demo/event_steps.py": {"commerce", "db", "events", "sync"},  # compares with the database

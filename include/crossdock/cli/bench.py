@@ -33,6 +33,7 @@ class Benchmarks(LazyCommandGroup):
     lazy_commands: ClassVar[Mapping[str, LazyCommand]] = {
         "dags": LazyCommand("crossdock.cli.bench_dags:bench_dags", "Measure DAG files with many integrations."),
         "events": LazyCommand("crossdock.cli.bench_events:bench_events", "Measure publish and processing of events."),
+        "faults": LazyCommand("crossdock.cli.bench_faults:bench_faults", "Kill, freeze and fill each part of a stack."),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 

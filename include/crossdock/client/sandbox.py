@@ -30,6 +30,10 @@ class SandboxControl:
     def heal(self) -> None:
         self._call("DELETE", "/faults")
 
+    def set_clock(self, offset_s: float) -> None:
+        """Let the shop's clock be so many seconds ahead of the right time from now on; 0 for right."""
+        self._call("PUT", "/clock", {"offset_s": offset_s})
+
     def requests(self) -> list[dict[str, Any]]:
         """List every request so far, oldest first."""
         return list(self._call("GET", "/requests")["requests"])
