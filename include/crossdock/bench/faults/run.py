@@ -33,6 +33,7 @@ _WELL_TIMEOUT_S = 240.0
 def row_of(fault: Fault, stage: Stage, patience_s: float) -> Row:
     """Make *fault*, watch for *patience_s* whether the stack recovers, help where it does not, and count."""
     wait_until_well(stage)
+    stage.say(f"{fault.name}: {fault.what}")
     stage.hit_at = None
     watch = Watch(stage)
     watch.lasts = fault.lasts_s is not None
