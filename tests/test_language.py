@@ -89,7 +89,8 @@ def pages() -> list[Path]:
 @pytest.mark.parametrize("path", pages(), ids=below)
 def test_a_page_can_be_read(path: Path) -> None:
     """A line fits on a screen, a bullet is one thought, and every link leads somewhere."""
-    text = path.read_text()
+    # A generated table is as wide as what it shows.
+    text = re.sub(r"<!-- ([a-z ]+): begin -->.*<!-- \1: end -->", "", path.read_text(), flags=re.DOTALL)
     long_lines = [number for number, line in enumerate(text.splitlines(), 1) if len(line) > _LONGEST_LINE]
     bullets = re.findall(r"^- (.*(?:\n  .*)*)", text, re.MULTILINE)
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text)

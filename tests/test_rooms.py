@@ -115,6 +115,7 @@ REACHES = {
     "bench_events.py": {"bench"},
     "bench_event_store.py": {"bench"},
     "bench_growth.py": {"bench"},
+    "bench_faults.py": {"bench"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "demo/event_steps.py": {"commerce", "db", "events", "sync"},  # compares with the database

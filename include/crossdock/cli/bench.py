@@ -40,6 +40,7 @@ class Benchmarks(LazyCommandGroup):
             "crossdock.cli.bench_event_store:bench_event_store", "Measure status and replay counts on a large store."
         ),
         "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
+        "faults": LazyCommand("crossdock.cli.bench_faults:bench_faults", "Kill, freeze and fill each part of a stack."),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 
