@@ -533,7 +533,7 @@ CAUSES: Mapping[Kind, Cause] = {
     Kind.PAYMENT_DOUBLED: Cause("the gateway's report of a second authorisation is applied", _payment_doubled),
     Kind.PAYMENT_DISPUTED: Cause("the gateway's report of a dispute is applied", _payment_disputed),
     Kind.ORDER_WAITS: Cause(
-        "an order is paid at the gateway whose answers are lost; the number of its tries is written", _order_waits
+        "an order is paid at the gateway whose answers are lost; its outcome and its tries are written", _order_waits
     ),
     Kind.BACKUP_OLD: Cause("the hub is written two hours older; a backup may be one hour old", _backup_old),
     Kind.PROCESS_RESTARTING: Cause("a simulated mail system is killed three times", _process_restarting),
