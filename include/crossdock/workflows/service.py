@@ -18,7 +18,7 @@ import psycopg
 from crossdock.core.errors import Conflict, HubError, NotFound, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.core.log import logger
-from crossdock.db.database import Store, StoreUnavailable, Work, is_transient
+from crossdock.db.database import Store, StoreUnavailable, Work, bare, is_transient
 from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, Unknown
 from crossdock.observability import audit
 from crossdock.workflows import repository
@@ -118,6 +118,8 @@ def take_up_due(store: Store, flows: Flows, *, drivers: Collection[Driver] = (Dr
             raise
         except HubError as error:
             log.error("Execution %s cannot go on: %s", execution_id, error)  # noqa: TRY400  the message says all
+        except Exception:
+            log.exception("Execution %s cannot go on, by a defect", execution_id)
     return len(due)
 
 
@@ -316,7 +318,8 @@ def _in_hub(work: Work, effect: InHub, call: StepCall) -> Ended:
     except Exception as error:
         if isinstance(error, psycopg.Error) and is_transient(error):
             raise
-        log.exception("The step %s of %s failed by a defect", call.step, call.subject)
+        shown = bare(error) if isinstance(error, psycopg.Error) else error
+        log.exception("The step %s of %s failed by a defect", call.step, call.subject, exc_info=shown)
         return Failed(f"a defect of the hub: {type(error).__name__}")
 
 

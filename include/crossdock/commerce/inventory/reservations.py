@@ -76,9 +76,11 @@ def reserve(
     return Held(found, sorted(elsewhere))
 
 
-def keep(work: Work, order_id: str, wanted: Mapping[str, int], reserving: Reserving) -> Held | OutOfStock:
+def keep(
+    work: Work, order_id: str, wanted: Mapping[str, int], reserving: Reserving, *, country: str | None = None
+) -> Held | OutOfStock:
     """Hold what is *wanted* until it is sold or released, however long that takes; what had run out is held anew, if it is there."""
-    found = reserve(work, order_id, wanted, reserving)
+    found = reserve(work, order_id, wanted, reserving, country=country)
     if isinstance(found, Held):
         repository.keep(work, order_id)
     return found
@@ -102,6 +104,8 @@ def release_expired(store: Store) -> list[str]:
     while True:
         with store.transaction() as work:
             due = repository.expired(work, limit=_FREED_AT_ONCE)
+            if not due:
+                return freed
             repository.lock_stock_of(work, due)
             freed += repository.release(work, due, expired=True)
         if len(due) < _FREED_AT_ONCE:
