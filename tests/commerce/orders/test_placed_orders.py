@@ -10,7 +10,10 @@ import pytest
 from crossdock.commerce.orders import service
 from crossdock.commerce.orders.placement import Line, OrderState, ReferenceTaken
 from crossdock.commerce.orders.steps import Sequence
+from crossdock.commerce.payments import service as payments
+from crossdock.commerce.payments.service import Request
 from crossdock.db.database import Store
+from crossdock.workflows import service as engine
 from tests.commerce.orders.placing import OrderHub, open_hub, steps_of
 
 
@@ -37,6 +40,46 @@ def test_a_declined_payment_gives_the_stock_back(hub: OrderHub) -> None:
     assert (hub.charged_minor(), hub.blocked()) == (0, 0)
     (stock,) = hub.figures()
     assert (stock.available, stock.held, stock.sold) == (10, 0, 0)
+
+
+def test_a_payment_that_is_authorised_in_part_is_released(hub: OrderHub) -> None:
+    """It is refused for the order, and holds money of the customer all the same."""
+    order = hub.go_on(hub.place(method="pm_part"))
+
+    assert order.state is OrderState.CANCELLED
+    assert (hub.charged_minor(), hub.blocked()) == (0, 0)
+
+
+@pytest.mark.parametrize("refunded", [False, True], ids=["captured", "captured and refunded"])
+def test_what_a_person_captured_is_given_back_once_when_the_order_is_cancelled(
+    hub: OrderHub, *, refunded: bool
+) -> None:
+    placed = hub.place()
+    hub.advance(placed, before="capture_payment")
+    (payment,) = payments.page(hub.store, reference=placed.order_id)[0]
+    payments.capture(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    if refunded:
+        payments.refund(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    order = hub.go_on(placed)
+
+    assert order.state is OrderState.CANCELLED
+    assert hub.charged_minor() == 0
+
+
+def test_an_order_is_not_cancelled_while_money_is_kept_that_a_person_captured(hub: OrderHub) -> None:
+    placed = hub.place()
+    hub.advance(placed, before="capture_payment")
+    (payment,) = payments.page(hub.store, reference=placed.order_id)[0]
+    payments.capture(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    service.cancel(hub.store, placed.order_id, reason="r", actor="otto")
+
+    assert hub.go_on(placed).state is OrderState.CANCELLING
+    assert hub.execution(placed).waits_for == "authorise_payment:undo"
+
+    payments.refund(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    engine.retry(hub.store, hub.execution(placed).execution_id, reason="refunded", actor="otto")
+    assert hub.go_on(placed).state is OrderState.CANCELLED
+    assert hub.charged_minor() == 0
 
 
 def test_an_order_for_more_than_there_is_holds_no_money(hub: OrderHub) -> None:
