@@ -103,7 +103,7 @@ INSERT INTO execution_step (execution_id, step, direction, state, key, tries, en
 VALUES (%(execution_id)s, %(step)s, %(direction)s, 'nothing', %(key)s, 0, clock_timestamp())
 """
 
-_SETTLE = b"""
+_RESOLVE = b"""
 UPDATE execution_step
    SET state = %(state)s, output = coalesce(%(output)s, output), message = %(message)s, next_at = NULL,
        ended_at = clock_timestamp(), tries = tries + 1,
@@ -305,7 +305,7 @@ def skip_undo(work: Work, execution: Execution, step: str, key: str) -> None:
     work.execute(_SKIP_UNDO, {**_place(execution, step, Direction.UNDO), "key": key})
 
 
-def settle(
+def resolve(
     work: Work,
     execution: Execution,
     step: str,
@@ -322,7 +322,7 @@ def settle(
         "output": Jsonb(output) if output is not None else None,
         "message": message,
     }
-    work.execute(_SETTLE, values)
+    work.execute(_RESOLVE, values)
 
 
 def allow_tries(work: Work, execution: Execution, step: str, direction: Direction) -> None:

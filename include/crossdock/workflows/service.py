@@ -1,5 +1,5 @@
 """
-Use cases of the step engine: start an execution, move it on, cancel it, and settle what nobody knows.
+Use cases of the step engine: start an execution, move it on, cancel it, and resolve what nobody knows.
 
 A step that calls another system is committed as open before its call, and no transaction is open during it. A step in the
 hub's database is done in the transaction that records its end. Whoever is killed in between leaves a row that says which
@@ -161,7 +161,7 @@ def retry(store: Store, execution_id: str, *, reason: str, actor: str) -> Execut
         return repository.save(work, execution, waits_for=None, next_at=repository.now(work))
 
 
-def settle(
+def resolve(
     store: Store,
     execution_id: str,
     state: StepState,
@@ -187,12 +187,12 @@ def settle(
 
     """
     if state not in (StepState.DONE, StepState.REFUSED, StepState.FAILED):
-        raise Conflict(f"A step is settled as done, refused or failed, not as {state}")
+        raise Conflict(f"A step is resolved as done, refused or failed, not as {state}")
     with store.transaction() as work:
         execution = repository.lock(work, execution_id)
         tried = _waiting_step(work, execution)
-        repository.settle(work, execution, tried.step, tried.direction, state, output=output, message=reason)
-        _audit(work, execution, "settle", reason, actor, step=tried.step, state=state)
+        repository.resolve(work, execution, tried.step, tried.direction, state, output=output, message=reason)
+        _audit(work, execution, "resolve", reason, actor, step=tried.step, state=state)
         return repository.save(work, execution, waits_for=None, next_at=repository.now(work))
 
 

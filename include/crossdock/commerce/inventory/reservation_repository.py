@@ -179,7 +179,7 @@ def lock_places(work: Work, skus: Collection[str]) -> list[Place]:
     return [Place(name, *of) for name, of in found.items()]
 
 
-def reserved_elsewhere(work: Work, skus: Collection[str]) -> set[str]:
+def reserved_by_platforms(work: Work, skus: Collection[str]) -> set[str]:
     """Find those of *skus* that a platform reserves by itself."""
     return {row[0] for row in work.execute(_RESERVED_ELSEWHERE, {"skus": list(skus)})}
 

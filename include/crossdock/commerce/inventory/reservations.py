@@ -61,19 +61,19 @@ def reserve(
         country: Where it goes, ISO 3166 alpha-2.
 
     """
-    elsewhere = repository.reserved_elsewhere(work, wanted)
-    ours = {sku: units for sku, units in wanted.items() if sku not in elsewhere}
+    by_platform = repository.reserved_by_platforms(work, wanted)
+    ours = {sku: units for sku, units in wanted.items() if sku not in by_platform}
     places = repository.lock_places(work, ours)
     known = [held for held in repository.holds_of(work, order_id) if held.state is not HoldState.RELEASED]
     if known:
         parts = [Part(held.sku, held.warehouse_id, held.quantity) for held in known]
-        return Held(parts, sorted(elsewhere))
+        return Held(parts, sorted(by_platform))
     found = source(ours, places, reserving.rules, country=country) if ours else []
     if found is None:
         return OutOfStock(missing(ours, places))
     if found:
         repository.hold(work, order_id, found, life=reserving.life)
-    return Held(found, sorted(elsewhere))
+    return Held(found, sorted(by_platform))
 
 
 def keep(
