@@ -388,6 +388,7 @@ class OrderDriver:
         self._open_calls, self._threads, self._local = open_calls, threads, threading.local()
         self._patience_s = patience_s
         self._opened: list[Calls] = []
+        self._starting = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._flows = order_flows(self._calls)
 
@@ -402,30 +403,51 @@ class OrderDriver:
             StoreUnavailable: the hub's database failed. Delivering again is safe.
 
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="orders")
+        pool = self._running()
         orders = dict.fromkeys(event.partition_key for event in events)
-        steps_made, left = wait([self._pool.submit(self._step, order) for order in orders], self._patience_s)
+        steps_made, left = wait([pool.submit(self._step, order) for order in orders], self._patience_s)
         for step in left:
             step.cancel()
         for step in steps_made:
             step.result()
 
     def take_up_due(self) -> int:
-        """Move on what is due: a retry, an order whose event did not come, an order that somebody cancelled."""
+        """
+        Move on what is due, and return how many: a retry, an order whose event did not come, one that somebody cancelled.
+
+        Raises:
+            StoreUnavailable: the hub's database failed. Calling it again is safe.
+
+        """
         store = self._calls().store
         reservations.release_expired(store)
-        return engine.take_up_due(store, self._flows)
+        due = engine.take_due(store)
+        if due:
+            list(self._running().map(self._go_on, due))
+        return len(due)
 
     def close(self) -> None:
         """Close what is open. Afterwards it can be used again."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-        self._pool, self._local = None, threading.local()
+        with self._starting:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            # What has not begun is taken up when it is due.
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._local = threading.local()
         for calls in self._opened:
             with suppress(Exception):
                 calls.store.close()
         self._opened.clear()
+
+    def _running(self) -> ThreadPoolExecutor:
+        """Start the threads at their first use: by the delivery, or by what is due beside it."""
+        with self._starting:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="orders")
+            return self._pool
+
+    def _go_on(self, execution_id: str) -> None:
+        engine.go_on(self._calls().store, self._flows, execution_id)
 
     def _step(self, order_id: str) -> None:
         store = self._calls().store

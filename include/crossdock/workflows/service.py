@@ -107,20 +107,28 @@ def advance(
             return execution
 
 
-def take_up_due(store: Store, flows: Flows, *, drivers: Collection[Driver] = (Driver.EVENTS,), limit: int = 20) -> int:
-    """Move executions on that are due, at most *limit*; return how many. One that fails leaves the others alone."""
+def take_due(store: Store, *, drivers: Collection[Driver] = (Driver.EVENTS,), limit: int = 20) -> list[str]:
+    """Take executions that are due, at most *limit*, for `go_on`; while that has not begun, nobody else takes them for a moment."""
     with store.transaction() as work:
-        due = repository.take_due(work, drivers, limit=limit, grace=_SAFETY_NET)
-    for execution_id in due:
-        try:
-            advance(store, flows, execution_id)
-        except StoreUnavailable:
-            raise
-        except HubError as error:
-            log.error("Execution %s cannot go on: %s", execution_id, error)  # noqa: TRY400  the message says all
-        except Exception:
-            log.exception("Execution %s cannot go on, by a defect", execution_id)
-    return len(due)
+        return repository.take_due(work, drivers, limit=limit, grace=_SAFETY_NET)
+
+
+def go_on(store: Store, flows: Flows, execution_id: str) -> None:
+    """
+    Move an execution on that is due. One that fails is logged, and leaves the others alone.
+
+    Raises:
+        StoreUnavailable: the hub's database failed. Calling it again is safe.
+
+    """
+    try:
+        advance(store, flows, execution_id)
+    except StoreUnavailable:
+        raise
+    except HubError as error:
+        log.error("Execution %s cannot go on: %s", execution_id, error)  # noqa: TRY400  the message says all
+    except Exception:
+        log.exception("Execution %s cannot go on, by a defect", execution_id)
 
 
 def cancel(store: Store, execution_id: str, *, reason: str, actor: str) -> Execution:
