@@ -409,7 +409,8 @@ class OrderDriver:
         for step in left:
             step.cancel()
         for step in steps_made:
-            step.result()
+            if not step.cancelled():
+                step.result()
 
     def take_up_due(self) -> int:
         """
