@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from crossdock.commerce.inventory import reservation_repository
+from crossdock.commerce.inventory.repository import StockState
 from crossdock.commerce.orders import service
 from crossdock.commerce.orders.placement import Line, OrderState, ReferenceTaken
 from crossdock.commerce.orders.steps import Sequence
@@ -15,6 +18,7 @@ from crossdock.commerce.payments.service import Request
 from crossdock.db.database import Store
 from crossdock.workflows import service as engine
 from tests.commerce.orders.placing import OrderHub, open_hub, steps_of
+from tests.shop import query
 
 
 @pytest.fixture(params=list(Sequence))
@@ -87,6 +91,16 @@ def test_an_order_for_more_than_there_is_holds_no_money(hub: OrderHub) -> None:
 
     assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: 1 of mug")
     assert (hub.charged_minor(), hub.blocked()) == (0, 0)
+
+
+def test_nothing_is_sold_from_the_stock_of_a_removed_integration(hub: OrderHub) -> None:
+    state = StockState("/integrations/acme", "cup-1", "cup", "berlin", 10, 1, datetime.now(UTC))
+    with hub.store.transaction() as work:
+        reservation_repository.set_on_hand(work, [state])
+    query(hub.store, "INSERT INTO removed_integration (integration_id) VALUES ('acme') RETURNING 1")
+    order = hub.go_on(hub.place(lines=[Line(sku="cup", quantity=1, price_minor=100)]))
+
+    assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: 1 of cup")
 
 
 def test_the_same_order_again_is_the_first_one_and_another_under_its_reference_is_refused(hub: OrderHub) -> None:

@@ -69,11 +69,13 @@ ON CONFLICT (sku, warehouse_id) DO UPDATE
  WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
 """
 
-#: In one order for all, so that no two orders wait for each other.
+#: In one order for all, so that no two orders wait for each other. What an integration said that is removed counts for nothing.
 _LOCK = b"""
 SELECT stock.warehouse_id, priority, country, parcel_cost_minor, sku, available
   FROM stock JOIN warehouse USING (warehouse_id)
  WHERE sku = ANY(%(skus)s) AND reserved_by = 'hub'
+   AND NOT EXISTS (SELECT FROM removed_integration gone
+                    WHERE split_part(stock.warehouse_id, ':', 1) = '/integrations/' || gone.integration_id)
  ORDER BY sku, stock.warehouse_id FOR UPDATE OF stock
 """
 
