@@ -65,7 +65,7 @@ MATRIX = {
     ("GET", "/v1/orders/{order_id}"): ANYONE,
     ("POST", "/v1/orders/{order_id}/cancel"): OPERATES,
     ("POST", "/v1/orders/{order_id}/retry"): OPERATES,
-    ("POST", "/v1/orders/{order_id}/settle"): OPERATES,
+    ("POST", "/v1/orders/{order_id}/resolve"): OPERATES,
     ("GET", "/v1/payment-gateways"): ANYONE,
     ("GET", "/v1/payment-facts"): ANYONE,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,

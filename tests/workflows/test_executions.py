@@ -119,13 +119,13 @@ def test_a_person_settles_what_nobody_knows(store: Store, world: World) -> None:
     waiting = go_on(store, flow, execution_id)
     assert (waiting.state, waiting.waits_for) == (ExecutionState.RUNNING, "authorise:act")
 
-    service.settle(store, execution_id, StepState.FAILED, reason="not in the dashboard", actor="otto")
+    service.resolve(store, execution_id, StepState.FAILED, reason="not in the dashboard", actor="otto")
     ended = go_on(store, flow, execution_id)
 
     assert ended.state is ExecutionState.UNDONE
     assert world.there["authorise"] == 0
     with pytest.raises(Conflict):
-        service.settle(store, execution_id, StepState.DONE, reason="again", actor="otto")
+        service.resolve(store, execution_id, StepState.DONE, reason="again", actor="otto")
 
 
 def test_after_the_pivot_a_step_is_repeated_and_nothing_is_undone(store: Store, world: World) -> None:

@@ -143,7 +143,7 @@ class OrdersPage(BaseModel):
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
 
 
-class SettleRequest(WithReason):
+class ResolveRequest(WithReason):
     """What a person found out about the step that an order waits for."""
 
     outcome: Literal[StepState.DONE, StepState.REFUSED, StepState.FAILED] = Field(
@@ -236,20 +236,20 @@ def retry_order(
 
 
 @router.post(
-    "/orders/{order_id}/settle",
+    "/orders/{order_id}/resolve",
     summary="Say what became of the step that an order waits for",
     response_model=OrderDocument,
     responses=_NONE | KEYED,
 )
-def settle_order(
-    order_id: OrderId, body: SettleRequest, caller: Operator, store: OpenStore, request: OneEffect
+def resolve_order(
+    order_id: OrderId, body: ResolveRequest, caller: Operator, store: OpenStore, request: OneEffect
 ) -> Response:
     """Only after somebody has looked it up in the other system."""
 
     def effect() -> OrderDocument:
         with store.transaction() as work:
             execution = service.execution_of(work, order_id)
-        engine.settle(store, execution.execution_id, body.outcome, reason=body.reason, actor=caller.actor)
+        engine.resolve(store, execution.execution_id, body.outcome, reason=body.reason, actor=caller.actor)
         return _read_masked(store, order_id)
 
     return request.once(effect)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from crossdock.commerce.orders.placement import PlacedOrder
 from crossdock.commerce.orders.ports import Ports
 from crossdock.commerce.payments import repository as payment_repository
 from crossdock.commerce.payments import service as payments
-from crossdock.commerce.payments.amounts import PaymentState, amounts_of
+from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of
 from crossdock.commerce.payments.model import AmountRefused, Leg, Operation, Payment, PaymentBusy, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound, Terminal, Transient
@@ -113,7 +113,7 @@ class HubStock:
         return _held(reservations.reserve(work, order.order_id, order.wanted, self.reserving, country=order.country))
 
     def keep(self, work: Work, order: PlacedOrder) -> Ended:
-        return _held(reservations.keep(work, order.order_id, order.wanted, self.reserving))
+        return _held(reservations.keep(work, order.order_id, order.wanted, self.reserving, country=order.country))
 
     def sell(self, work: Work, order: PlacedOrder) -> Ended:
         reservations.sell(work, order.order_id)
@@ -217,6 +217,10 @@ def _voided(money: Payments, payment: Payment, call: StepCall) -> Ended:
             break
     if payment.is_unresolved:
         return Unknown("no gateway said what became of the payment")
+    _, amounts = _books_of(money.store, payment)
+    if amounts.refundable_minor:
+        # The capture of the order was undone before this: somebody took the money otherwise.
+        return Refused("the payment is captured, and not refunded")
     return Done({"voided": number})
 
 
@@ -225,15 +229,21 @@ def _refunded(money: Payments, payment: Payment, call: StepCall) -> Ended:
     payment = _resolved(money, payment)
     if payment.is_unresolved:
         return Unknown("no gateway said what became of the payment")
-    with money.store.transaction() as work:
-        facts = payment_repository.facts_of(work, payment.payment_id)
-        asked = [
-            leg for leg in payment_repository.legs_of(work, payment.payment_id) if leg.operation is Operation.REFUND
-        ]
-    amounts = amounts_of(facts, payment.currency)
-    if not asked and not amounts.captured_minor and not amounts.capture_pending_minor:
+    asked, amounts = _books_of(money.store, payment)
+    if not amounts.refundable_minor and not any(leg.request_key == call.key for leg in asked):
+        if amounts.capture_pending_minor:
+            return Failed("the gateway has not said yet that the capture is done")
+        # Nothing was taken, or somebody gave it back.
         return Done({"nothing": True})
     return _of_leg(payments.refund(money, Request(payment.payment_id, call.key, call.actor)), "refunded")
+
+
+def _books_of(store: Store, payment: Payment) -> tuple[list[Leg], Amounts]:
+    """Read the refunds of a payment that were asked for, and its amounts."""
+    with store.transaction() as work:
+        facts = payment_repository.facts_of(work, payment.payment_id)
+        legs = payment_repository.legs_of(work, payment.payment_id)
+    return [leg for leg in legs if leg.operation is Operation.REFUND], amounts_of(facts, payment.currency)
 
 
 def _resolved(money: Payments, payment: Payment) -> Payment:
@@ -374,9 +384,11 @@ class StepElsewhere(Terminal):
 class OrderDriver:
     """Moves orders on by events, several at a time, and takes up what is due. Each thread has a database of its own."""
 
-    def __init__(self, open_calls: Callable[[], Calls], *, threads: int = 8) -> None:
+    def __init__(self, open_calls: Callable[[], Calls], *, threads: int = 8, patience_s: float = 20.0) -> None:
         self._open_calls, self._threads, self._local = open_calls, threads, threading.local()
+        self._patience_s = patience_s
         self._opened: list[Calls] = []
+        self._starting = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._flows = order_flows(self._calls)
 
@@ -384,30 +396,59 @@ class OrderDriver:
         """
         Make the next step of the order of each event. Idempotent: what was made is not made again.
 
+        Where a gateway is slow, it returns before all are made: those orders are taken up when they are due. Otherwise the
+        delivery would take this for a subscriber that hangs, and blame the events.
+
         Raises:
             StoreUnavailable: the hub's database failed. Delivering again is safe.
 
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="orders")
+        pool = self._running()
         orders = dict.fromkeys(event.partition_key for event in events)
-        list(self._pool.map(self._step, orders))
+        steps_made, left = wait([pool.submit(self._step, order) for order in orders], self._patience_s)
+        for step in left:
+            step.cancel()
+        for step in steps_made:
+            if not step.cancelled():
+                step.result()
 
     def take_up_due(self) -> int:
-        """Move on what is due: a retry, an order whose event did not come, an order that somebody cancelled."""
+        """
+        Move on what is due, and return how many: a retry, an order whose event did not come, one that somebody cancelled.
+
+        Raises:
+            StoreUnavailable: the hub's database failed. Calling it again is safe.
+
+        """
         store = self._calls().store
         reservations.release_expired(store)
-        return engine.take_up_due(store, self._flows)
+        due = engine.take_due(store)
+        if due:
+            list(self._running().map(self._go_on, due))
+        return len(due)
 
     def close(self) -> None:
         """Close what is open. Afterwards it can be used again."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True)
-        self._pool, self._local = None, threading.local()
+        with self._starting:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            # What has not begun is taken up when it is due.
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._local = threading.local()
         for calls in self._opened:
             with suppress(Exception):
                 calls.store.close()
         self._opened.clear()
+
+    def _running(self) -> ThreadPoolExecutor:
+        """Start the threads at their first use: by the delivery, or by what is due beside it."""
+        with self._starting:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="orders")
+            return self._pool
+
+    def _go_on(self, execution_id: str) -> None:
+        engine.go_on(self._calls().store, self._flows, execution_id)
 
     def _step(self, order_id: str) -> None:
         store = self._calls().store

@@ -93,8 +93,8 @@ def retry(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json = Fa
     _show(repeatable.send(path_of("orders", order_id, "retry"), {"reason": reason}, key), as_json=as_json)
 
 
-@app.command("settle")
-def settle(
+@app.command("resolve")
+def resolve(
     order_id: OrderId,
     outcome: Annotated[str, typer.Option(help="done, refused or failed: what you saw in the other system.")],
     reason: Reason,
@@ -105,7 +105,7 @@ def settle(
     if outcome not in _OUTCOMES:
         raise BadRequest(f"--outcome is one of {', '.join(_OUTCOMES)}")
     body = {"outcome": outcome, "reason": reason}
-    _show(repeatable.send(path_of("orders", order_id, "settle"), body, key), as_json=as_json)
+    _show(repeatable.send(path_of("orders", order_id, "resolve"), body, key), as_json=as_json)
 
 
 def _show(order: dict[str, Any], *, as_json: bool) -> None:
@@ -131,5 +131,5 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
     )
     if order["waits_for"]:
         console.say(
-            "It waits for a person. Once the cause is gone: ./hub orders retry ID. If you looked it up: ./hub orders settle ID"
+            "It waits for a person. Once the cause is gone: ./hub orders retry ID. If you looked it up: ./hub orders resolve ID"
         )

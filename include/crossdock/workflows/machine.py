@@ -123,7 +123,9 @@ def _backward(flow: Flow, progress: Progress) -> Move:
             continue
         if acted.state in UNRESOLVED and not step.undo_resolves:
             return _again_or_ask(step, acted)
-        if step.undo is None or (undone is None and acted.state in (StepState.REFUSED, StepState.FAILED)):
+        # An undo that finds out by itself what is there is asked also after a refusal: a part may have been authorised.
+        is_nothing = acted.state in (StepState.REFUSED, StepState.FAILED) and not step.undo_resolves
+        if step.undo is None or (undone is None and is_nothing):
             return Skip(step)
         if undone is None:
             # The call of an open act may be running: it is over when its time is.

@@ -198,8 +198,8 @@ class Step:
     act: Effect
     #: None for a step that leaves nothing to undo.
     undo: Effect | None = None
-    #: The undo itself finds out what became of an act whose outcome is unknown. Without it, the act is resolved first, by
-    #: the same act with the same key.
+    #: The undo itself finds out what became of an act, whatever its outcome. Without it, an act whose outcome is unknown is
+    #: resolved first, by the same act with the same key, and one that was refused or failed is not undone.
     undo_resolves: bool = False
     retry: Retry = Retry()
 

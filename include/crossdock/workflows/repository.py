@@ -27,12 +27,16 @@ _EXECUTION = b"""execution_id, flow, subject, driver, state, input, cancelled_be
 
 _STEP = b"step, direction, state, key, tries, tries_left_from, output, message, next_at, began_at, ended_at, log"
 
-#: Of two callers for one subject, the second finds the execution of the first.
+#: Of two callers for one subject, the second finds the execution of the first. The keys of its steps are made from the ID,
+#: and the ID from what no restore of a backup changes.
 _ADD = (
     b"""
 INSERT INTO execution (execution_id, flow, subject, driver, input, deadline_at, next_at, created_by)
-VALUES ('exe_' || replace(gen_random_uuid()::text, '-', ''), %(flow)s, %(subject)s, %(driver)s, %(input)s,
-        clock_timestamp() + %(timeout)s, clock_timestamp() + %(first)s, %(actor)s)
+SELECT 'exe_' || left(encode(sha256(convert_to(concat_ws(E'\\n', installation_id, %(flow)s::text, %(subject)s::text),
+                                               'UTF8')), 'hex'), 32),
+       %(flow)s, %(subject)s, %(driver)s, %(input)s, clock_timestamp() + %(timeout)s, clock_timestamp() + %(first)s,
+       %(actor)s
+  FROM installation
 ON CONFLICT (flow, subject) DO NOTHING
 RETURNING """
     + _EXECUTION
@@ -99,7 +103,7 @@ INSERT INTO execution_step (execution_id, step, direction, state, key, tries, en
 VALUES (%(execution_id)s, %(step)s, %(direction)s, 'nothing', %(key)s, 0, clock_timestamp())
 """
 
-_SETTLE = b"""
+_RESOLVE = b"""
 UPDATE execution_step
    SET state = %(state)s, output = coalesce(%(output)s, output), message = %(message)s, next_at = NULL,
        ended_at = clock_timestamp(), tries = tries + 1,
@@ -301,7 +305,7 @@ def skip_undo(work: Work, execution: Execution, step: str, key: str) -> None:
     work.execute(_SKIP_UNDO, {**_place(execution, step, Direction.UNDO), "key": key})
 
 
-def settle(
+def resolve(
     work: Work,
     execution: Execution,
     step: str,
@@ -318,7 +322,7 @@ def settle(
         "output": Jsonb(output) if output is not None else None,
         "message": message,
     }
-    work.execute(_SETTLE, values)
+    work.execute(_RESOLVE, values)
 
 
 def allow_tries(work: Work, execution: Execution, step: str, direction: Direction) -> None:

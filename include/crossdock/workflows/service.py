@@ -1,5 +1,5 @@
 """
-Use cases of the step engine: start an execution, move it on, cancel it, and settle what nobody knows.
+Use cases of the step engine: start an execution, move it on, cancel it, and resolve what nobody knows.
 
 A step that calls another system is committed as open before its call, and no transaction is open during it. A step in the
 hub's database is done in the transaction that records its end. Whoever is killed in between leaves a row that says which
@@ -18,7 +18,7 @@ import psycopg
 from crossdock.core.errors import Conflict, HubError, NotFound, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.core.log import logger
-from crossdock.db.database import Store, StoreUnavailable, Work, is_transient
+from crossdock.db.database import Store, StoreUnavailable, Work, bare, is_transient
 from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, Unknown
 from crossdock.observability import audit
 from crossdock.workflows import repository
@@ -107,18 +107,28 @@ def advance(
             return execution
 
 
-def take_up_due(store: Store, flows: Flows, *, drivers: Collection[Driver] = (Driver.EVENTS,), limit: int = 20) -> int:
-    """Move executions on that are due, at most *limit*; return how many. One that fails leaves the others alone."""
+def take_due(store: Store, *, drivers: Collection[Driver] = (Driver.EVENTS,), limit: int = 20) -> list[str]:
+    """Take executions that are due, at most *limit*, for `go_on`; while that has not begun, nobody else takes them for a moment."""
     with store.transaction() as work:
-        due = repository.take_due(work, drivers, limit=limit, grace=_SAFETY_NET)
-    for execution_id in due:
-        try:
-            advance(store, flows, execution_id)
-        except StoreUnavailable:
-            raise
-        except HubError as error:
-            log.error("Execution %s cannot go on: %s", execution_id, error)  # noqa: TRY400  the message says all
-    return len(due)
+        return repository.take_due(work, drivers, limit=limit, grace=_SAFETY_NET)
+
+
+def go_on(store: Store, flows: Flows, execution_id: str) -> None:
+    """
+    Move an execution on that is due. One that fails is logged, and leaves the others alone.
+
+    Raises:
+        StoreUnavailable: the hub's database failed. Calling it again is safe.
+
+    """
+    try:
+        advance(store, flows, execution_id)
+    except StoreUnavailable:
+        raise
+    except HubError as error:
+        log.error("Execution %s cannot go on: %s", execution_id, error)  # noqa: TRY400  the message says all
+    except Exception:
+        log.exception("Execution %s cannot go on, by a defect", execution_id)
 
 
 def cancel(store: Store, execution_id: str, *, reason: str, actor: str) -> Execution:
@@ -159,7 +169,7 @@ def retry(store: Store, execution_id: str, *, reason: str, actor: str) -> Execut
         return repository.save(work, execution, waits_for=None, next_at=repository.now(work))
 
 
-def settle(
+def resolve(
     store: Store,
     execution_id: str,
     state: StepState,
@@ -185,12 +195,12 @@ def settle(
 
     """
     if state not in (StepState.DONE, StepState.REFUSED, StepState.FAILED):
-        raise Conflict(f"A step is settled as done, refused or failed, not as {state}")
+        raise Conflict(f"A step is resolved as done, refused or failed, not as {state}")
     with store.transaction() as work:
         execution = repository.lock(work, execution_id)
         tried = _waiting_step(work, execution)
-        repository.settle(work, execution, tried.step, tried.direction, state, output=output, message=reason)
-        _audit(work, execution, "settle", reason, actor, step=tried.step, state=state)
+        repository.resolve(work, execution, tried.step, tried.direction, state, output=output, message=reason)
+        _audit(work, execution, "resolve", reason, actor, step=tried.step, state=state)
         return repository.save(work, execution, waits_for=None, next_at=repository.now(work))
 
 
@@ -316,7 +326,8 @@ def _in_hub(work: Work, effect: InHub, call: StepCall) -> Ended:
     except Exception as error:
         if isinstance(error, psycopg.Error) and is_transient(error):
             raise
-        log.exception("The step %s of %s failed by a defect", call.step, call.subject)
+        shown = bare(error) if isinstance(error, psycopg.Error) else error
+        log.exception("The step %s of %s failed by a defect", call.step, call.subject, exc_info=shown)
         return Failed(f"a defect of the hub: {type(error).__name__}")
 
 

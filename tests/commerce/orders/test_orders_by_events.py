@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -62,3 +63,26 @@ def test_what_no_event_wakes_is_taken_up_at_its_time(hub: OrderHub, hub_dsn: str
     driver.close()
 
     assert hub.order(placed).state is OrderState.CONFIRMED
+
+
+def test_a_gateway_that_hangs_does_not_hold_up_the_delivery(hub: OrderHub, hub_dsn: str) -> None:
+    """Its orders are due later; the delivery would take the subscriber for one that hangs, and blame the events."""
+    answers = threading.Event()
+
+    def hangs() -> Calls:
+        answers.wait()
+        return Calls(Store(hub_dsn), hub.gateways.open_client)  # type: ignore[arg-type]
+
+    placed = [hub.place(f"w-{number}") for number in range(3)]
+    driver = OrderDriver(hangs, threads=1, patience_s=0.1)
+    with hub.store.transaction() as work:
+        events = event_store.select(work, Selection(types=EVENT_TYPES), limit=50)
+    delivered = threading.Thread(target=driver.deliver, args=(events,), daemon=True)
+    delivered.start()
+    delivered.join(60)
+    is_held_up = delivered.is_alive()
+    answers.set()
+    driver.close()
+
+    assert not is_held_up
+    assert all(hub.execution(order).next_at for order in placed)

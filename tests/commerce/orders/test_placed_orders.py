@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from crossdock.commerce.inventory import reservation_repository
+from crossdock.commerce.inventory.repository import StockState
 from crossdock.commerce.orders import service
 from crossdock.commerce.orders.placement import Line, OrderState, ReferenceTaken
 from crossdock.commerce.orders.steps import Sequence
+from crossdock.commerce.payments import service as payments
+from crossdock.commerce.payments.service import Request
 from crossdock.db.database import Store
+from crossdock.workflows import service as engine
 from tests.commerce.orders.placing import OrderHub, open_hub, steps_of
+from tests.shop import query
 
 
 @pytest.fixture(params=list(Sequence))
@@ -39,11 +46,61 @@ def test_a_declined_payment_gives_the_stock_back(hub: OrderHub) -> None:
     assert (stock.available, stock.held, stock.sold) == (10, 0, 0)
 
 
+def test_a_payment_that_is_authorised_in_part_is_released(hub: OrderHub) -> None:
+    """It is refused for the order, and holds money of the customer all the same."""
+    order = hub.go_on(hub.place(method="pm_part"))
+
+    assert order.state is OrderState.CANCELLED
+    assert (hub.charged_minor(), hub.blocked()) == (0, 0)
+
+
+@pytest.mark.parametrize("refunded", [False, True], ids=["captured", "captured and refunded"])
+def test_what_a_person_captured_is_given_back_once_when_the_order_is_cancelled(
+    hub: OrderHub, *, refunded: bool
+) -> None:
+    placed = hub.place()
+    hub.advance(placed, before="capture_payment")
+    (payment,) = payments.page(hub.store, reference=placed.order_id)[0]
+    payments.capture(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    if refunded:
+        payments.refund(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    order = hub.go_on(placed)
+
+    assert order.state is OrderState.CANCELLED
+    assert hub.charged_minor() == 0
+
+
+def test_an_order_is_not_cancelled_while_money_is_kept_that_a_person_captured(hub: OrderHub) -> None:
+    placed = hub.place()
+    hub.advance(placed, before="capture_payment")
+    (payment,) = payments.page(hub.store, reference=placed.order_id)[0]
+    payments.capture(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    service.cancel(hub.store, placed.order_id, reason="r", actor="otto")
+
+    assert hub.go_on(placed).state is OrderState.CANCELLING
+    assert hub.execution(placed).waits_for == "authorise_payment:undo"
+
+    payments.refund(hub.gateways.payments, Request(payment.payment_id, "by hand", "otto"))
+    engine.retry(hub.store, hub.execution(placed).execution_id, reason="refunded", actor="otto")
+    assert hub.go_on(placed).state is OrderState.CANCELLED
+    assert hub.charged_minor() == 0
+
+
 def test_an_order_for_more_than_there_is_holds_no_money(hub: OrderHub) -> None:
     order = hub.go_on(hub.place(lines=[Line(sku="mug", quantity=11, price_minor=100)]))
 
     assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: 1 of mug")
     assert (hub.charged_minor(), hub.blocked()) == (0, 0)
+
+
+def test_nothing_is_sold_from_the_stock_of_a_removed_integration(hub: OrderHub) -> None:
+    state = StockState("/integrations/acme", "cup-1", "cup", "berlin", 10, 1, datetime.now(UTC))
+    with hub.store.transaction() as work:
+        reservation_repository.set_on_hand(work, [state])
+    query(hub.store, "INSERT INTO removed_integration (integration_id) VALUES ('acme') RETURNING 1")
+    order = hub.go_on(hub.place(lines=[Line(sku="cup", quantity=1, price_minor=100)]))
+
+    assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: 1 of cup")
 
 
 def test_the_same_order_again_is_the_first_one_and_another_under_its_reference_is_refused(hub: OrderHub) -> None:

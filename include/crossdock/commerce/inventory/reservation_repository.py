@@ -69,11 +69,13 @@ ON CONFLICT (sku, warehouse_id) DO UPDATE
  WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
 """
 
-#: In one order for all, so that no two orders wait for each other.
+#: In one order for all, so that no two orders wait for each other. What an integration said that is removed counts for nothing.
 _LOCK = b"""
 SELECT stock.warehouse_id, priority, country, parcel_cost_minor, sku, available
   FROM stock JOIN warehouse USING (warehouse_id)
  WHERE sku = ANY(%(skus)s) AND reserved_by = 'hub'
+   AND NOT EXISTS (SELECT FROM removed_integration gone
+                    WHERE split_part(stock.warehouse_id, ':', 1) = '/integrations/' || gone.integration_id)
  ORDER BY sku, stock.warehouse_id FOR UPDATE OF stock
 """
 
@@ -82,13 +84,14 @@ SELECT DISTINCT sku FROM stock JOIN warehouse USING (warehouse_id)
  WHERE sku = ANY(%(skus)s) AND reserved_by = 'platform'
 """
 
+#: All parts of an order run out at one instant (`now()` is that of the transaction): none is given back without the others.
 _HOLD_PARTS = b"""
 WITH parts AS (SELECT * FROM unnest(%(sku)s::text[], %(warehouse_id)s::text[], %(quantity)s::bigint[])
                              AS part (sku, warehouse_id, quantity)),
 taken AS (UPDATE stock SET available = stock.available - parts.quantity, held = stock.held + parts.quantity
             FROM parts WHERE (stock.sku, stock.warehouse_id) = (parts.sku, parts.warehouse_id))
 INSERT INTO stock_hold AS known (order_id, sku, warehouse_id, quantity, expires_at)
-SELECT %(order_id)s, sku, warehouse_id, quantity, clock_timestamp() + %(life)s::interval FROM parts
+SELECT %(order_id)s, sku, warehouse_id, quantity, now() + %(life)s::interval FROM parts
 ON CONFLICT (order_id, sku, warehouse_id) DO UPDATE
    SET quantity = excluded.quantity, state = 'held', expires_at = excluded.expires_at, changed_at = clock_timestamp()
 """
@@ -120,7 +123,7 @@ WITH moved AS (UPDATE stock_hold now SET state = 'released', expires_at = NULL, 
                  FROM stock_hold before
                 WHERE (now.order_id, now.sku, now.warehouse_id) = (before.order_id, before.sku, before.warehouse_id)
                   AND now.order_id = ANY(%(order_ids)s) AND now.state <> 'released'
-                  AND (NOT %(expired)s OR now.state = 'held' AND now.expires_at < clock_timestamp())
+                  AND (NOT %(expired)s OR now.state = 'held' AND now.expires_at < now())
                RETURNING now.order_id, now.sku, now.warehouse_id, now.quantity, before.state AS was),
 freed AS (SELECT sku, warehouse_id, sum(quantity) FILTER (WHERE was = 'held') AS held,
                  sum(quantity) FILTER (WHERE was = 'sold') AS sold, sum(quantity) AS units
@@ -178,7 +181,7 @@ def lock_places(work: Work, skus: Collection[str]) -> list[Place]:
     return [Place(name, *of) for name, of in found.items()]
 
 
-def reserved_elsewhere(work: Work, skus: Collection[str]) -> set[str]:
+def reserved_by_platforms(work: Work, skus: Collection[str]) -> set[str]:
     """Find those of *skus* that a platform reserves by itself."""
     return {row[0] for row in work.execute(_RESERVED_ELSEWHERE, {"skus": list(skus)})}
 

@@ -61,24 +61,26 @@ def reserve(
         country: Where it goes, ISO 3166 alpha-2.
 
     """
-    elsewhere = repository.reserved_elsewhere(work, wanted)
-    ours = {sku: units for sku, units in wanted.items() if sku not in elsewhere}
+    by_platform = repository.reserved_by_platforms(work, wanted)
+    ours = {sku: units for sku, units in wanted.items() if sku not in by_platform}
     places = repository.lock_places(work, ours)
     known = [held for held in repository.holds_of(work, order_id) if held.state is not HoldState.RELEASED]
     if known:
         parts = [Part(held.sku, held.warehouse_id, held.quantity) for held in known]
-        return Held(parts, sorted(elsewhere))
+        return Held(parts, sorted(by_platform))
     found = source(ours, places, reserving.rules, country=country) if ours else []
     if found is None:
         return OutOfStock(missing(ours, places))
     if found:
         repository.hold(work, order_id, found, life=reserving.life)
-    return Held(found, sorted(elsewhere))
+    return Held(found, sorted(by_platform))
 
 
-def keep(work: Work, order_id: str, wanted: Mapping[str, int], reserving: Reserving) -> Held | OutOfStock:
+def keep(
+    work: Work, order_id: str, wanted: Mapping[str, int], reserving: Reserving, *, country: str | None = None
+) -> Held | OutOfStock:
     """Hold what is *wanted* until it is sold or released, however long that takes; what had run out is held anew, if it is there."""
-    found = reserve(work, order_id, wanted, reserving)
+    found = reserve(work, order_id, wanted, reserving, country=country)
     if isinstance(found, Held):
         repository.keep(work, order_id)
     return found
@@ -102,6 +104,8 @@ def release_expired(store: Store) -> list[str]:
     while True:
         with store.transaction() as work:
             due = repository.expired(work, limit=_FREED_AT_ONCE)
+            if not due:
+                return freed
             repository.lock_stock_of(work, due)
             freed += repository.release(work, due, expired=True)
         if len(due) < _FREED_AT_ONCE:

@@ -51,7 +51,7 @@ def source(
     """
     Choose the parts in which *wanted* is sent; None if there is not enough of everything together.
 
-    Equal ways are told apart by the names of the warehouses, so that the same stock always gives the same parts.
+    Between equal ways the names of the warehouses decide, so that the same stock always gives the same parts.
     """
     able = [place for place in places if any(place.available.get(sku, 0) > 0 for sku in wanted)]
     by_rules = sorted(able, key=lambda place: _rank([place], rules, country))

@@ -12,7 +12,7 @@ from crossdock.core.errors import Conflict
 
 
 class OrderState(StrEnum):
-    """What a customer may be told of an order."""
+    """What a customer may know of an order."""
 
     #: It is being checked, held and paid for.
     OPEN = "open"

@@ -16,7 +16,7 @@ from crossdock.db.database import Work
 from crossdock.events import store as event_store
 from crossdock.events.event_type import EventType
 from crossdock.events.model import NewEvent
-from crossdock.integrations.actions.model import Ended
+from crossdock.integrations.actions.model import Done, Ended
 from crossdock.workflows.model import (
     Change,
     Direction,
@@ -145,9 +145,20 @@ def _in_hub(run: Callable[[Work, PlacedOrder], Ended]) -> InHub:
 
 def _outside(ports: Ports, run: Callable[[PlacedOrder, StepCall], Ended]) -> Outside:
     def effect(call: StepCall) -> Ended:
-        return run(ports.read(call.subject), call)
+        order = ports.read(call.subject)
+        return _without_person(run(order, call), order)
 
     return Outside(effect)
+
+
+def _without_person(ended: Ended, order: PlacedOrder) -> Ended:
+    """Hide who ordered where a system quotes it in its reason: reasons are kept longer than the customer, and shown to all."""
+    if isinstance(ended, Done):
+        return ended
+    message = ended.message
+    for quoted in (order.email, order.customer_name):
+        message = message.replace(quoted, "[hidden]") if quoted else message
+    return msgspec.structs.replace(ended, message=message)
 
 
 def created(order: PlacedOrder) -> NewEvent:

@@ -180,7 +180,7 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         about="`orders`",
         example="2 orders cannot go on: nobody knows what became of a step, or it does not succeed",
         hub_does="It neither repeats such a step nor undoes the steps before it. All other orders go on.",
-        next_step="Look at each order. Remove the cause and retry the step, or look the step up in the other system and settle it.",
+        next_step="Look at each order. Remove the cause and retry the step, or look the step up in the other system and resolve it.",
         command="./hub orders list",
     ),
     Kind.PAYMENT_DOUBLED: AlertKind(
