@@ -26,7 +26,7 @@ from fastapi import Depends, FastAPI
 
 from crossdock.api import access, dependencies, health, problems, routing, webhooks
 from crossdock.api.access import ACTS_AS, Caller, Role
-from crossdock.api.airflow_lookups import AirflowUnavailable, Remembered
+from crossdock.api.airflow_lookups import AirflowLookups, AirflowUnavailable, Remembered
 from crossdock.api.bulkhead import ROUTES, WEBHOOKS
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.routing import Router, guarded
@@ -283,6 +283,24 @@ class TestWhatAirflowSaidLast:
         assert asyncio.run(_ask(remembered)) == "known"
         with pytest.raises(AirflowUnavailable):
             asyncio.run(_ask(remembered))
+
+    def test_two_that_wait_for_the_same_are_both_refused_when_the_first_loses_its_patience(self) -> None:
+        """All threads hang: the question had not begun, so it is cancelled under the one that waits longer."""
+
+        async def both() -> list[object]:
+            asked = threads.start("x", str)
+            waits = [threads.wait("x", asked, patience_s) for patience_s in (0.05, 60)]
+            return list(await asyncio.gather(*waits, return_exceptions=True))
+
+        threads, over = AirflowLookups(), threading.Event()
+        for _ in range(4):
+            threads.start("x", over.wait)
+        try:
+            refused = asyncio.run(both())
+        finally:
+            over.set()
+
+        assert [type(each) for each in refused] == [AirflowUnavailable, AirflowUnavailable]
 
 
 def _next(answers: list[Any]) -> str:

@@ -152,6 +152,17 @@ def test_nothing_is_replaced_while_a_command_has_its_turn_or_the_stack_stops() -
     rounds_until(watching, lambda: pid_of("worker") != before)
 
 
+def test_a_process_whose_record_is_gone_is_started_anew() -> None:
+    """A command that replaces a process deletes its record first, and may fail before it has started another."""
+    start("worker")
+    watching = a_supervisor("worker")
+    rounds_until(watching, well(watching, "worker"))
+
+    processes.stop(["worker"], grace_s=0.1)
+
+    rounds_until(watching, lambda: "worker" in processes.alive())
+
+
 #: One of the two supervisors of a stack without anything else.
 PAIR = """
 import os, sys, threading

@@ -89,7 +89,8 @@ class Supervisor:
         self._role, self._duties, self._clock, self._look_every_s = role, duties, clock, look_every_s
         self._asker = Asker()
         self._watched: dict[str, Watched] = {}
-        self._records: dict[str, ProcessRecord] = {}
+        #: As of the last look; None where a command has deleted it.
+        self._records: dict[str, ProcessRecord | None] = {}
         self._restarted: dict[str, list[float]] = {}
         self._looked_at: float | None = None
         self._reported: Mapping[str, tuple[str, str | None]] = {}
@@ -174,8 +175,7 @@ class Supervisor:
             before = Watched(has_started=record is not None and processes.age_s(record) > START_S)
         elif record is not None and record != self._records.get(name):
             before = started_anew(before)
-        if record is not None:
-            self._records[name] = record
+        self._records[name] = record
         sign = signs.get(name)
         is_new = sign is not None and sign.text != before.sign
         away = next((need for need in self._duties.needs.get(name, ()) if not self._can_serve(need)), None)
