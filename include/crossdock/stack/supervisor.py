@@ -214,7 +214,7 @@ class Supervisor:
                 log.info("%s %s", name, what_is_wrong(condition) or "is well")
         self._reported = now
         write_json(
-            conditions_file(self._role),
+            starts.conditions_file(self._role),
             {
                 name: {"state": each.state, "looks": each.looks, "waits_for": each.waits_for}
                 for name, each in self.conditions().items()
@@ -317,13 +317,9 @@ def reported_conditions() -> dict[str, Condition]:
     found: dict[str, Condition] = {}
     for role in starts.SUPERVISORS:
         if role in living:
-            for name, each in (read_json(conditions_file(role)) or {}).items():
+            for name, each in (read_json(starts.conditions_file(role)) or {}).items():
                 found[name] = Condition(name, each["state"], each["looks"], each["waits_for"])
     return found
-
-
-def conditions_file(role: str) -> Path:
-    return home() / f"{role}.json"
 
 
 def _sign_file(role: str) -> Path:
