@@ -27,7 +27,7 @@ from fastapi import Depends, FastAPI
 from crossdock.api import access, dependencies, health, problems, routing, webhooks
 from crossdock.api.access import ACTS_AS, Caller, Role
 from crossdock.api.airflow_lookups import AirflowLookups, AirflowUnavailable, Remembered
-from crossdock.api.bulkhead import ROUTES, WEBHOOKS
+from crossdock.api.bulkhead import ROUTES, WEBHOOKS, DatabaseGate
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.routing import Router, guarded
 from crossdock.app.on_webhook_received import webhook_of
@@ -240,6 +240,21 @@ def test_a_dependency_that_would_wait_in_airflows_threads_is_refused_at_the_star
 
     with pytest.raises(TypeError, match=r"blocking of the route /x"):
         guarded(app)
+
+
+def test_a_question_that_fails_otherwise_is_asked_again() -> None:
+    """While requests are refused nobody else asks: they would be refused for ever."""
+
+    async def ask() -> tuple[bool, bool]:
+        # No such name can exist, which is none of the errors of a database.
+        gate = DatabaseGate(f"host={'x' * 70} dbname=hub")
+        answered = await gate.answers(20)
+        assert gate._asking is not None
+        is_asked_again = not gate._asking.done()
+        gate._asking.cancel()
+        return answered, is_asked_again
+
+    assert asyncio.run(ask()) == (False, True)
 
 
 def test_the_limits_keep_what_is_promised() -> None:
