@@ -158,6 +158,8 @@ class Supervisor:
                 if turns.is_stopping():
                     return
                 if now.get(name) == self._records.get(name):
+                    # Each may take many seconds: the partner must not take that for silence.
+                    give_sign(self._role)
                     self._replace(name)
 
     def close(self) -> None:
