@@ -1,5 +1,5 @@
 # The image of every Crossdock process. Why not apache/airflow: docs/decisions/, "the image is built from our own lock".
-# For Astro this file is replaced by one line: docs/deployment.md.
+# For Astro this file is replaced by one line: docs/how-to/deploy.md.
 FROM python:3.12.12-slim-bookworm
 
 ENV AIRFLOW_HOME=/opt/airflow \

@@ -26,8 +26,8 @@ from fastapi import Depends, FastAPI
 
 from crossdock.api import access, dependencies, health, problems, routing, webhooks
 from crossdock.api.access import ACTS_AS, Caller, Role
-from crossdock.api.airflow_lookups import AirflowUnavailable, Remembered
-from crossdock.api.bulkhead import ROUTES, WEBHOOKS
+from crossdock.api.airflow_lookups import AirflowLookups, AirflowUnavailable, Remembered
+from crossdock.api.bulkhead import ROUTES, WEBHOOKS, DatabaseGate
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.routing import Router, guarded
 from crossdock.app.on_webhook_received import webhook_of
@@ -242,6 +242,21 @@ def test_a_dependency_that_would_wait_in_airflows_threads_is_refused_at_the_star
         guarded(app)
 
 
+def test_a_question_that_fails_otherwise_is_asked_again() -> None:
+    """While requests are refused nobody else asks: they would be refused for ever."""
+
+    async def ask() -> tuple[bool, bool]:
+        # No such name can exist, which is none of the errors of a database.
+        gate = DatabaseGate(f"host={'x' * 70} dbname=hub")
+        answered = await gate.answers(20)
+        assert gate._asking is not None
+        is_asked_again = not gate._asking.done()
+        gate._asking.cancel()
+        return answered, is_asked_again
+
+    assert asyncio.run(ask()) == (False, True)
+
+
 def test_the_limits_keep_what_is_promised() -> None:
     """Webhooks are refused within half a second, all else within two where the database does not answer."""
     for limits, promised_s in ((WEBHOOKS, 0.5), (ROUTES, 2.0)):
@@ -252,10 +267,13 @@ def test_the_limits_keep_what_is_promised() -> None:
 def test_airflows_database_away_is_no_mistake_of_the_hub_and_no_wrong_token(hub: Hub) -> None:
     """It was "invalid token" (401), which sends people to their password, or "internal error in the hub" (500)."""
     hub.token("vera")
+    # A lock would not do: in the journal mode that Airflow chooses for SQLite, readers do not wait for one.
     with closing(sqlite3.connect(hub.metadata, isolation_level=None)) as metadata:
-        metadata.execute("BEGIN EXCLUSIVE")
-        refused = hub.call("GET", "/v1/health", "vera")
-        metadata.execute("ROLLBACK")
+        metadata.execute("ALTER TABLE revoked_token RENAME TO away")
+        try:
+            refused = hub.call("GET", "/v1/health", "vera")
+        finally:
+            metadata.execute("ALTER TABLE away RENAME TO revoked_token")
 
     assert is_refused(refused)
     assert refused.json()["type"] == "urn:crossdock:problem:airflow-unavailable"
@@ -283,6 +301,24 @@ class TestWhatAirflowSaidLast:
         assert asyncio.run(_ask(remembered)) == "known"
         with pytest.raises(AirflowUnavailable):
             asyncio.run(_ask(remembered))
+
+    def test_two_that_wait_for_the_same_are_both_refused_when_the_first_loses_its_patience(self) -> None:
+        """All threads hang: the question had not begun, so it is cancelled under the one that waits longer."""
+
+        async def both() -> list[object]:
+            asked = threads.start("x", str)
+            waits = [threads.wait("x", asked, patience_s) for patience_s in (0.05, 60)]
+            return list(await asyncio.gather(*waits, return_exceptions=True))
+
+        threads, over = AirflowLookups(), threading.Event()
+        for _ in range(4):
+            threads.start("x", over.wait)
+        try:
+            refused = asyncio.run(both())
+        finally:
+            over.set()
+
+        assert [type(each) for each in refused] == [AirflowUnavailable, AirflowUnavailable]
 
 
 def _next(answers: list[Any]) -> str:

@@ -170,7 +170,7 @@ def test_alerts_are_sent_while_airflow_is_down(services: dict[str, Any]) -> None
     assert list(sender["depends_on"]) == ["prepare"]
     own = set(sender["environment"]) - set(services["scheduler"]["environment"])
     assert own == {"HUB_ALERT_ROUTES", "HUB_ALERT_LAST_RESORT", "HUB_MAIL_FROM", "HUB_AIRFLOW_URL"}
-    assert str(ALIVE) in " ".join(sender["healthcheck"]["test"])
+    assert f"/tmp/{ALIVE.name}" in " ".join(sender["healthcheck"]["test"])
 
 
 def test_persistent_data_is_on_a_volume(services: dict[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from crossdock.stack.airflow import airflow_environment, write_files
+from crossdock.stack import starts
+from crossdock.stack.airflow import airflow_environment, database_connection, write_files
 from crossdock.stack.ports import PREFERRED
 from crossdock.stack.secrets import load_secrets
 
@@ -17,6 +19,19 @@ def test_airflow_listens_on_loopback_only() -> None:
 
     assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert not [value for name, value in environment.items() if name.startswith("AIRFLOW__") and "0.0.0.0" in value]  # noqa: S104
+
+
+def test_each_address_of_a_database_refuses_a_server_that_asks_for_the_password() -> None:
+    """A program that took the port would get it in clear text. What uses asyncpg cannot refuse: ADR 0055."""
+    secrets = load_secrets()
+    addresses = [
+        starts.hub_dsn(PREFERRED, secrets),
+        starts.metadata_dsn(PREFERRED, secrets),
+        airflow_environment(PREFERRED, secrets)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"],
+    ]
+
+    assert [address for address in addresses if not address.endswith("?require_auth=scram-sha-256")] == []
+    assert json.loads(str(database_connection(PREFERRED, secrets)["extra"])) == {"require_auth": "scram-sha-256"}
 
 
 def test_settings_of_another_airflow_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -21,7 +23,7 @@ import pytest
 from crossdock.app.database import migrate
 from crossdock.client.errors import StackError
 from crossdock.db.database import Store
-from crossdock.stack import lifecycle, ports
+from crossdock.stack import lifecycle, ports, turns
 from crossdock.stack.backup import create, manifest
 from crossdock.stack.backup import restore as restoring
 from crossdock.stack.backup.manifest import BackupInvalid
@@ -235,6 +237,26 @@ def test_a_running_hub_is_not_restored(backups: Path) -> None:
             restoring.restore(backups, force=True, progress=quiet)
     finally:
         lifecycle.down()
+
+
+def test_a_second_restore_touches_nothing_while_the_first_is_at_work(backups: Path, new_home: Path) -> None:
+    """It took what the first had written for the rest of a killed one, and deleted it."""
+    new_home.mkdir()
+    (new_home / RESTORING).write_text("{}")
+    (new_home / "secrets.json").write_text("of the first")
+    waits = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        with turns.in_turn(print):
+            second = pool.submit(
+                restoring.restore, backups, progress=lambda says, **_: says.startswith("Another") and waits.set()
+            )
+            assert waits.wait(200)
+            assert (new_home / "secrets.json").read_text() == "of the first"
+            (new_home / RESTORING).unlink()
+
+        with pytest.raises(StackError, match="Another command has filled"):
+            second.result()
+    assert (new_home / "secrets.json").read_text() == "of the first"
 
 
 def hub(*words: str, **more: object) -> subprocess.CompletedProcess[str]:

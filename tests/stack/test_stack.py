@@ -15,7 +15,7 @@ import pytest
 
 from crossdock.client.errors import AnotherStart
 from crossdock.core.errors import Terminal
-from crossdock.stack import lifecycle, processes, supervisor, turns
+from crossdock.stack import lifecycle, processes, starts, supervisor, turns
 from crossdock.stack.doctor import examine
 from crossdock.stack.home import home, write_json
 from tests.sandbox.echo import EchoSystem
@@ -106,6 +106,19 @@ def test_a_silent_process_is_not_running_for_anybody(stack_home: Path) -> None:
     lifecycle.down()
 
 
+def test_what_a_supervisor_of_before_has_found_counts_no_more() -> None:
+    """A machine that crashed with a silent scheduler has a well one after `up`, before the supervisor's first look."""
+    processes.save_record("scheduler", os.getpid(), port=None, log=processes.log_of("scheduler"))
+    write_json(starts.conditions_file("supervisor"), {"scheduler": {"state": "silent", "looks": 7, "waits_for": None}})
+    turns.announce_stop()
+
+    starts.start_supervisor("supervisor")
+
+    assert lifecycle.conditions()["scheduler"].state == "running"
+    processes.delete_records(["scheduler"])
+    lifecycle.down()
+
+
 def test_the_doctor_examines_a_stopped_stack() -> None:
     """A stack that does not start is when a doctor is needed."""
     checks = {each.name: each for each in examine()}
@@ -193,9 +206,7 @@ def test_the_doctor_names_a_process_without_a_sign_of_life() -> None:
     """It lives and does nothing: a scheduler whose loop has ended."""
     for name in ("scheduler", "supervisor"):
         processes.save_record(name, os.getpid(), port=None, log=processes.log_of(name))
-    write_json(
-        supervisor.conditions_file("supervisor"), {"scheduler": {"state": "silent", "looks": 9, "waits_for": None}}
-    )
+    write_json(starts.conditions_file("supervisor"), {"scheduler": {"state": "silent", "looks": 9, "waits_for": None}})
 
     check = next(each for each in examine() if each.name == "scheduler")
 

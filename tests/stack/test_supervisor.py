@@ -152,6 +152,31 @@ def test_nothing_is_replaced_while_a_command_has_its_turn_or_the_stack_stops() -
     rounds_until(watching, lambda: pid_of("worker") != before)
 
 
+def test_a_process_whose_record_is_gone_is_started_anew() -> None:
+    """A command that replaces a process deletes its record first, and may fail before it has started another."""
+    start("worker")
+    watching = a_supervisor("worker")
+    rounds_until(watching, well(watching, "worker"))
+
+    processes.stop(["worker"], grace_s=0.1)
+
+    rounds_until(watching, lambda: "worker" in processes.alive())
+
+
+def test_a_supervisor_that_replaces_much_is_not_silent_meanwhile() -> None:
+    """To end a frozen process takes seconds: after ten of them the guard would kill a supervisor in the middle of its work."""
+    sign = Path(os.environ["HUB_HOME"]) / "supervisor.alive"
+    given: list[bool] = []
+
+    def end(_: str) -> None:
+        given.append(sign.exists())
+        sign.unlink(missing_ok=True)
+
+    Supervisor(starts.SUPERVISOR, Duties(["one", "two", "three"], [], lambda _: None, end, {})).round()
+
+    assert given == [True, True, True]
+
+
 #: One of the two supervisors of a stack without anything else.
 PAIR = """
 import os, sys, threading

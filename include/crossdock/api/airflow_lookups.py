@@ -68,7 +68,8 @@ class AirflowLookups:
         """
         answered = in_task(asked)
         await asyncio.wait({answered}, timeout=patience_s)
-        if answered.done():
+        # Cancelled: it had not begun, and another that waited for it has lost its patience.
+        if answered.done() and not answered.cancelled():
             return answered.result()
         if not asked.cancel():  # else it had not begun
             self._hanging.add(asked)

@@ -112,10 +112,14 @@ class DatabaseGate:
         self._note(is_away=False)
 
     async def _ask(self) -> bool:
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_PROBE_S):
                 return await takes_connections(self._dsn)
-        return False
+        except TimeoutError:
+            return False
+        except Exception:  # E.g. no thread for the name service. Nobody else asks while requests are refused.
+            log.exception("The hub's database could not be asked")
+            return False
 
     def _note(self, *, is_away: bool) -> None:
         if self.is_away != is_away:

@@ -47,10 +47,12 @@ _RETRY_S = 5.0
 _WRITE_TEST_EVERY_S = 15.0
 #: Events counted in one transaction: some tens of milliseconds.
 _COUNT_ROWS = 20_000
+#: The home of a local stack; in a container there is none, and it has this folder alone.
+_FOLDER = Path(os.environ.get("HUB_HOME") or tempfile.gettempdir())
 #: Its time is when the sender last had an answer of the hub's database.
-ALIVE = Path(tempfile.gettempdir()) / "crossdock-alert-sender.alive"
+ALIVE = _FOLDER / "crossdock-alert-sender.alive"
 #: What was sent of an outage that is not over: a sender that is started anew meanwhile must not send it again.
-OUTAGE = Path(os.environ.get("HUB_HOME") or tempfile.gettempdir()) / "crossdock-alert-sender.outage"
+OUTAGE = _FOLDER / "crossdock-alert-sender.outage"
 
 
 class RememberedConnections:

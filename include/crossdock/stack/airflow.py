@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -128,6 +129,7 @@ def database_connection(ports: Mapping[str, int], secrets: Secrets) -> dict[str,
         "login": "airflow",
         "password": secrets.metadata_password,
         "schema": "airflow",
+        "extra": json.dumps(dict([ONLY_SCRAM.split("=")])),
     }
 
 

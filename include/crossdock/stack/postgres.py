@@ -23,6 +23,7 @@ from urllib.parse import quote
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client.errors import NotReady, ProcessDied, StackError
+from crossdock.stack.ports import ONLY_SCRAM
 from crossdock.stack.postgres_location import hold_cleaning_lock, locate, prepare, remove
 from crossdock.stack.processes import tail
 
@@ -57,6 +58,7 @@ _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.
 _START_TIMEOUT_S = 180.0
 #: The line of postmaster.pid that holds the state, counted from zero.
 _STATE_LINE = 7
+_SCRAM = ONLY_SCRAM.partition("=")[2]
 #: How often a long program is looked at.
 _LOOK_S = 0.5
 
@@ -167,7 +169,7 @@ class PostgresServer:
         import psycopg  # noqa: PLC0415  takes 0.25 s, which `./hub status` need not spend
         from psycopg import sql  # noqa: PLC0415
 
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+        with psycopg.connect(self.dsn(), autocommit=True, require_auth=_SCRAM) as connection:
             if owner is not None:
                 role, secret = sql.Identifier(owner), sql.Literal(password)
                 known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [owner]).fetchone()
@@ -182,7 +184,7 @@ class PostgresServer:
         """Read the id of this data directory, which differs from that of a new one in the same place."""
         import psycopg  # noqa: PLC0415
 
-        with psycopg.connect(self.dsn()) as connection:
+        with psycopg.connect(self.dsn(), require_auth=_SCRAM) as connection:
             found = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
         return str(found[0]) if found else ""
 
@@ -239,6 +241,7 @@ class PostgresServer:
         """Run one of PostgreSQL's programs as the current user; raise with its words if it fails."""
         # As the file of the superuser's password can be read by the current user, so can the environment of this process.
         environment = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": self._password}
+        environment["PGREQUIREAUTH"] = _SCRAM
         command = [str(self._location.programs / name), *arguments]
         with tempfile.TemporaryFile("w+") as said:
             with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said) as tool:

@@ -88,8 +88,15 @@ def end(name: str, numbers: Mapping[str, int], secrets: Secrets) -> None:
 
 def start_supervisor(name: str) -> None:
     """Start one of `SUPERVISORS`; what it starts has the environment of this process."""
+    # What the one before it has found is not so any more.
+    conditions_file(name).unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "crossdock.stack.supervisor", name]
     processes.start(name, command, environment=airflow.child_environment())
+
+
+def conditions_file(name: str) -> Path:
+    """Name the file in which one of `SUPERVISORS` tells the commands what it has found."""
+    return home() / f"{name}.json"
 
 
 def start_sandbox(numbers: Mapping[str, int], secrets: Secrets, arguments: Sequence[str]) -> None:

@@ -89,7 +89,8 @@ class Supervisor:
         self._role, self._duties, self._clock, self._look_every_s = role, duties, clock, look_every_s
         self._asker = Asker()
         self._watched: dict[str, Watched] = {}
-        self._records: dict[str, ProcessRecord] = {}
+        #: As of the last look; None where a command has deleted it.
+        self._records: dict[str, ProcessRecord | None] = {}
         self._restarted: dict[str, list[float]] = {}
         self._looked_at: float | None = None
         self._reported: Mapping[str, tuple[str, str | None]] = {}
@@ -157,6 +158,8 @@ class Supervisor:
                 if turns.is_stopping():
                     return
                 if now.get(name) == self._records.get(name):
+                    # Each may take many seconds: the partner must not take that for silence.
+                    give_sign(self._role)
                     self._replace(name)
 
     def close(self) -> None:
@@ -174,8 +177,7 @@ class Supervisor:
             before = Watched(has_started=record is not None and processes.age_s(record) > START_S)
         elif record is not None and record != self._records.get(name):
             before = started_anew(before)
-        if record is not None:
-            self._records[name] = record
+        self._records[name] = record
         sign = signs.get(name)
         is_new = sign is not None and sign.text != before.sign
         away = next((need for need in self._duties.needs.get(name, ()) if not self._can_serve(need)), None)
@@ -214,7 +216,7 @@ class Supervisor:
                 log.info("%s %s", name, what_is_wrong(condition) or "is well")
         self._reported = now
         write_json(
-            conditions_file(self._role),
+            starts.conditions_file(self._role),
             {
                 name: {"state": each.state, "looks": each.looks, "waits_for": each.waits_for}
                 for name, each in self.conditions().items()
@@ -317,13 +319,9 @@ def reported_conditions() -> dict[str, Condition]:
     found: dict[str, Condition] = {}
     for role in starts.SUPERVISORS:
         if role in living:
-            for name, each in (read_json(conditions_file(role)) or {}).items():
+            for name, each in (read_json(starts.conditions_file(role)) or {}).items():
                 found[name] = Condition(name, each["state"], each["looks"], each["waits_for"])
     return found
-
-
-def conditions_file(role: str) -> Path:
-    return home() / f"{role}.json"
 
 
 def _sign_file(role: str) -> Path:

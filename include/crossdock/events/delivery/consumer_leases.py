@@ -237,7 +237,8 @@ def lag(work: Work, subscriber: str, types: Sequence[str]) -> tuple[int, float]:
     """
     Count the events that *subscriber* has not had yet; return also the age of the oldest in seconds.
 
-    An upper bound: events behind the cursor of its slowest partition; and where these are many, by whole hours.
+    Those behind the cursor of its slowest partition, which is too many rather than too few. Where these are more than
+    `_LOOKED_AT`, by whole hours, and without the newest that nobody has counted yet.
     """
     row = work.execute(_SLOWEST, {"subscriber": subscriber}).fetchone()
     place = Position(*row) if row else ORIGIN

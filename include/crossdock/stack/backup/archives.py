@@ -56,7 +56,7 @@ def _declared() -> dict[str, dict[str, Path]]:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Write the files of *archive* below *into*: for their owner only, and on disk when this returns."""
+    """Write the files of *archive* below *into*, for their owner only. They are not flushed to disk."""
     into.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tarfile.open(archive, "r|") as file:
         file.extractall(into, filter="data")

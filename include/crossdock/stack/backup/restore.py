@@ -7,6 +7,7 @@ A home that is being restored has a marker, with which no stack starts: a restor
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ def restore(folder: Path, *, force: bool = False, progress: Progress) -> Restore
     chosen, checked = verify(folder, progress)
     moved_to = _empty_home(force=force)
     with turns.in_turn(progress):
+        _clear_what_an_unfinished_one_left()
         write_json(home() / RESTORING, {"backup": str(chosen)})
         failpoint("restore.begun")
         try:
@@ -117,6 +119,8 @@ def restore(folder: Path, *, force: bool = False, progress: Progress) -> Restore
                 f"The backup could not be restored to {home()}: {error.strerror or error}. Make room, then run it again"
             ) from error
         failpoint("restore.opened")
+        # The files that no database flushes: else a power failure leaves a home that looks whole without its secrets.
+        os.sync()
         (home() / RESTORING).unlink()
     return Restored(
         folder=chosen,
@@ -147,15 +151,11 @@ def _refuse_other_versions(found: Manifest) -> None:
 
 
 def _empty_home(*, force: bool) -> Path | None:
-    """Have an empty home; return where what was there is now."""
+    """Have an empty home, or one with an unfinished restore; return where what was there is now."""
     requested = [home() / name for name in lifecycle.POSTGRES]
-    if lifecycle.status().state != "stopped" or any(server.is_running() for server in _servers().values()):
-        raise StackError("The stack runs. Stop it first: ./hub down")
-    if (home() / RESTORING).exists():
-        _clear()
-        return None
-    held = [path for path in home().iterdir() if path.name != "lock"] if home().exists() else []
-    if not held and not postgres_location.has_moved_data(requested):
+    _refuse_running()
+    held = _held()
+    if (home() / RESTORING).exists() or (not held and not postgres_location.has_moved_data(requested)):
         return None
     if not force:
         what = ", ".join(sorted(path.name for path in held)[:5]) or "databases of a home that is gone"
@@ -167,8 +167,28 @@ def _empty_home(*, force: bool) -> Path | None:
     return aside if aside.exists() else None
 
 
-def _clear() -> None:
-    """Remove what a restore that did not end has written: the home was empty before."""
+def _refuse_running() -> None:
+    if lifecycle.status().state != "stopped" or any(server.is_running() for server in _servers().values()):
+        raise StackError("The stack runs. Stop it first: ./hub down")
+
+
+def _held() -> list[Path]:
+    return [path for path in home().iterdir() if path.name != "lock"] if home().exists() else []
+
+
+def _clear_what_an_unfinished_one_left() -> None:
+    """
+    Remove what a restore that did not end has written: the home was empty before it.
+
+    Only in turn: otherwise the restore that writes it may be at work. Until the turn came, another may also have ended, or `up`.
+    """
+    _refuse_running()
+    if not (home() / RESTORING).exists():
+        if held := _held():
+            raise StackError(
+                f"Another command has filled {home()} meanwhile ({held[0].name}, …). Look at it, then decide"
+            )
+        return
     for server in _servers().values():
         server.remove()
     for path in home().iterdir():
