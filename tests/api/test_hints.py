@@ -37,7 +37,9 @@ FOR_AIRFLOWS_PAGES = {
     *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/stream_dags.py"),
     "api/airflow_connections.py",
     # Messages of alerts: they name a command for whoever has the command line.
-    "maintenance/alerting/kinds.py",
+    *("maintenance/alerting/kinds.py", "maintenance/alerting/texts.py"),
+    # The arguments of a child process.
+    "app/airflow/metadata_cleanup.py",
 }
 #: Nothing that a client can send helps: a person has to do it on the machine.
 WITHOUT_A_REQUEST = {HintId.MIGRATE}

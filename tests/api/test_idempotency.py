@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from crossdock.api.access import ACTS_AS, Caller, Role
 from crossdock.api.app import create_app
 from crossdock.api.dependencies import open_store
-from crossdock.api.idempotency import IdempotentRequest
+from crossdock.api.idempotency import _request_of
 from crossdock.db import idempotency
 from crossdock.db.database import Store
 from crossdock.db.idempotency import RequestKey
@@ -75,7 +75,7 @@ def test_each_route_with_an_effect_takes_its_key_in_the_same_way() -> None:
         (method, route.path)
         for route in create_app().routes
         for method in route.methods  # type: ignore[attr-defined]
-        if any(each.call is IdempotentRequest for each in route.dependant.dependencies)  # type: ignore[attr-defined]
+        if any(each.call is _request_of for each in route.dependant.dependencies)  # type: ignore[attr-defined]
     }
 
     assert takes == {("POST", path) for path in POSTS if path not in NEEDS_NO_KEY}

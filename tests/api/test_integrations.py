@@ -481,10 +481,10 @@ def test_changes_in_a_row_are_one_request_to_parse(hub: Hub, retailer: FakeRetai
     with closing(sqlite3.connect(hub.metadata)) as metadata, metadata:
         metadata.execute("INSERT OR IGNORE INTO dag_bundle (name, active) VALUES ('ours', 1)")
         metadata.execute(
-            "INSERT OR REPLACE INTO dag (dag_id, bundle_name, relative_fileloc, is_paused, is_stale, max_active_tasks,"
+            "INSERT OR REPLACE INTO dag (dag_id, bundle_name, fileloc, relative_fileloc, is_paused, is_stale, max_active_tasks,"
             " max_consecutive_failed_dag_runs, has_task_concurrency_limits, timetable_type, fail_fast,"
             " partition_mapper_info)"
-            " VALUES (?, 'ours', 'deliver_events.py', 0, 0, 1, 0, 0, 'none', 0, '{}')",
+            " VALUES (?, 'ours', '/dags/deliver_events.py', 'deliver_events.py', 0, 1, 1, 0, 0, 'none', 0, '{}')",
             delivery_dags(1),
         )
 

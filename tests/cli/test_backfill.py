@@ -57,7 +57,7 @@ def test_a_backfill_of_which_a_day_failed_fails(
 ) -> None:
     """A script that reads a year again must not go on as if it had the whole year."""
     runs = tuple({"backfill_day": day, "state": "partial" if day in partial else "done"} for day in DAYS)
-    monkeypatch.setattr(backfill_command, "airflow_api", lambda: Airflow(dict.fromkeys(failed, "failed")))
+    monkeypatch.setattr(backfill_command, "airflow_api", lambda **_: Airflow(dict.fromkeys(failed, "failed")))
     monkeypatch.setattr(backfill_command, "HubApi", type("Api", (HubApi,), {"runs": runs}))
 
     ended = stackless_hub("backfill", "orders", "--from", DAYS[0], "--to", DAYS[-1])

@@ -64,6 +64,12 @@ COMMANDS: dict[str, list[str]] = {
     "mail resume": ["7"],
     "mail show": ["7"],
     "mail test": [HOSTILE, "--to", HOSTILE],
+    "orders cancel": [HOSTILE, "--reason", HOSTILE],
+    "orders list": ["--reference", HOSTILE],
+    "orders place": ["DECLARATION"],
+    "orders resolve": [HOSTILE, "--outcome", "done", "--reason", HOSTILE],
+    "orders retry": [HOSTILE, "--reason", HOSTILE],
+    "orders show": [HOSTILE],
     "payments authorise": [HOSTILE, "4990", HOSTILE, "--method", HOSTILE],
     "payments capture": [HOSTILE],
     "payments finish": [HOSTILE, "--detail", f"a={HOSTILE}"],
@@ -93,6 +99,7 @@ COMMANDS: dict[str, list[str]] = {
 OUR_OWN_WORDS = {
     *("audit verify", "demo", "down", "logout", "prepare", "test", "up", "verify-dataset"),
     *("bench sync", "bench dags", "bench events", "bench stack", "profile sync"),
+    *("bench alerts", "bench event-store", "bench faults", "bench growth", "backup", "clean", "restore"),
     *("new connector", "new stream", "new subscriber"),
 }
 
@@ -121,7 +128,8 @@ def hub(stackless_hub: Hub, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(
         stack.lifecycle, "status", lambda: StackStatus(state="running", processes=(process,), airflow_url=url)
     )
-    monkeypatch.setattr(stack, "_facts", lambda: {"last_run": HOSTILE, "alerts": [HOSTILE, HOSTILE]})
+    known = {"hub": stack.ANSWERS, "last_run": HOSTILE, "alerts": [HOSTILE, HOSTILE]}
+    monkeypatch.setattr(stack, "facts", lambda _: known)
     (tmp_path / "DECLARATION").write_text(json.dumps({HOSTILE: HOSTILE}))
     (tmp_path / "CREDENTIALS").write_text(json.dumps({HOSTILE: HOSTILE}))
     monkeypatch.chdir(tmp_path)

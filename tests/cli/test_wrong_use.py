@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[2]
         (["staus"], "'status'", "doctor"),
         (["quarantine", "lst"], "'list'", "replay"),
         (["events", "rebild"], "'rebuild'", "tail"),
-        (["bench", "evnts"], "'events'", "stack"),
+        (["bench", "stak"], "'stack'", "events"),
         (["sandbox", "heel"], "'heal'", "requests"),
     ],
 )

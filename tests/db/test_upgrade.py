@@ -276,6 +276,10 @@ def test_the_first_release_s_rows_outlive_the_upgrade(first_release: str) -> Non
         assert kept == [as_now(table, row) for row in rows], table
 
 
+#: What came later and says one thing of the whole hub.
+_ONE_ROW_EACH = {"event_counted", "installation"}
+
+
 def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
     """In place: every table has its rows, field by field, whatever it and its columns are called now."""
     before = contents(old_names)
@@ -287,7 +291,7 @@ def test_no_row_and_no_value_is_lost_when_names_change(old_names: str) -> None:
     assert {_TABLES.get(table, table): len(rows) for table, rows in before.items()} == {
         table: len(rows)
         for table, rows in after.items()
-        if rows  # A table that came later has none.
+        if rows and table not in _ONE_ROW_EACH  # A table that came later has none.
     }
     for table, rows in before.items():
         now = [as_now(table, row) for row in rows]
@@ -371,7 +375,7 @@ def test_quarantine_and_deferred_records_can_be_worked_on(old_names: str) -> Non
 def test_no_object_of_the_schema_has_an_old_name(old_names: str) -> None:
     """Tables, columns, indexes, sequences, constraints: a reader of an error or a plan finds the new words."""
     migrate(old_names)
-    old = r"open_record|failed_delivery|(?<!dead_)letter_id|mended|event_outage|event_reader|next_try|next_turn|asked_at|_what_|_why_"
+    old = r"open_record|failed_delivery|(?<!dead_)letter_id|mended|event_outage|event_reader|next_try|next_turn|(?<!source_)asked_at|_what_|_why_"
 
     with Store(old_names) as store:
         found = query(
@@ -429,6 +433,8 @@ def test_columns_that_came_later_are_filled_for_old_rows(first_release: str) -> 
         "alert.acknowledged_until",
         "alert.records",
         "alert.integration",
+        "sync_run.source_asked_at",  # nobody noted it
+        "installation.backed_up_at",  # there was no backup
         "alert.stream",  # what nobody counted, and what belongs to none
         "inventory.lineage",
         "inventory_history.lineage",

@@ -12,12 +12,12 @@ import pytest
 
 from crossdock.app.airflow.deadlines import RunIsLate
 from crossdock.app.fetch_records import SyncRecordFetcher
-from crossdock.cli.stack import _facts_of
 from crossdock.commerce.payments import facts as payment_facts
 from crossdock.commerce.payments import service as payments
 from crossdock.commerce.payments.events import FactKind
 from crossdock.commerce.payments.model import FactOrigin
 from crossdock.core.errors import HubError
+from crossdock.core.hints import HintId
 from crossdock.db.database import Store, Work
 from crossdock.events.delivery import consumer_leases
 from crossdock.events.model import STOCK_CHANGED
@@ -29,6 +29,7 @@ from crossdock.integrations.attempts import repository as attempts
 from crossdock.integrations.attempts.model import Outcome, Resolution, Write
 from crossdock.maintenance import alarms
 from crossdock.maintenance.alarms import AlarmThresholds
+from crossdock.maintenance.overview import overview
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind, OwnKind
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -164,8 +165,8 @@ def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Stor
     message = open_alerts(store)["dead_letters", "availability"]
 
     assert "3 dead letters: 2 BadEvent, 1 KeyError" in message
-    (shown,) = _facts_of(store)["alerts"]  # type: ignore[misc]
-    assert "./hub dead-letters list" in shown
+    (shown,) = overview(store).alerts
+    assert shown.hint and shown.hint.id is HintId.LIST_DEAD_LETTERS
     query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() WHERE cause = 'KeyError' RETURNING 1")
     assert "2 dead letters: 2 BadEvent" in open_alerts(store)["dead_letters", "availability"]
     query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() RETURNING 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.payments import Currency, Gateway, ReturnUrl, Token
 from crossdock.api.personal_data import masked, reveal
+from crossdock.api.problems import Problem
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, WithReason, not_there
 from crossdock.app.orders import not_called, order_flows
@@ -27,6 +29,7 @@ from crossdock.core.errors import BadRequest
 from crossdock.core.money import CURRENCIES
 from crossdock.core.settings import settings
 from crossdock.db.database import Store, Work
+from crossdock.integrations.model import FieldError
 from crossdock.workflows import repository as executions
 from crossdock.workflows import service as engine
 from crossdock.workflows.model import Direction, Driver, ExecutionState, Flow, StepProgress, StepState
@@ -74,14 +77,14 @@ class OrderRequest(Strict):
         Translate the body.
 
         Raises:
-            BadRequest: its lines cost nothing or more than is possible, it has no payment method, or its currency does not exist.
+            Problem: 422, its lines cost nothing or more than is possible, it has no payment method, or its currency does not exist.
 
         """
         methods = {**({ANY_GATEWAY: self.payment_method} if self.payment_method else {}), **self.payment_methods}
         if not methods:
-            raise BadRequest("/payment_method: give it, or `payment_methods` by gateway")
+            raise _incomplete("/payment_method", "give it, or `payment_methods` by gateway")
         if self.currency not in CURRENCIES:
-            raise BadRequest(f"/currency: {self.currency} is no currency of ISO 4217")
+            raise _incomplete("/currency", "is no currency of ISO 4217")
         new = NewOrder(
             reference=self.reference,
             currency=self.currency,
@@ -93,7 +96,7 @@ class OrderRequest(Strict):
             return_url=self.return_url,
         )
         if not 0 < new.total_minor <= _MOST_MINOR:
-            raise BadRequest(f"/lines: they cost {new.total_minor} minor units; expected 1 to {_MOST_MINOR}")
+            raise _incomplete("/lines", f"cost {new.total_minor} minor units together; expected 1 to {_MOST_MINOR}")
         return new
 
 
@@ -283,6 +286,13 @@ def _document(work: Work, order: PlacedOrder) -> OrderDocument:
 
 def _step(row: StepProgress) -> StepDocument:
     return StepDocument.model_validate(row, from_attributes=True)
+
+
+def _incomplete(pointer: str, message: str) -> Problem:
+    errors = (FieldError(pointer, message),)
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"Invalid request: {pointer}: {message}", errors=errors
+    )
 
 
 def _fields(order: PlacedOrder, model: type[BaseModel]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
     HintId.LIST_ATTEMPTS: "List the calls without a known outcome: ./hub attempts list",
+    HintId.LIST_ORDERS: "List the orders: ./hub orders list",
     HintId.SHOW_PAYMENT: "Look at the payment: ./hub payments show {subject}",
     HintId.LIST_PAYMENTS: "List the payments with a call without a known outcome: ./hub payments list --unresolved",
     HintId.LIST_DEAD_LETTERS: "List the dead letters: ./hub dead-letters list",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.errors import Transient
 from crossdock.core.log import logger
 
@@ -68,6 +69,9 @@ class CleanedTables(msgspec.Struct, frozen=True, kw_only=True):
     held_by: list[str]
     #: The size does not shrink: PostgreSQL writes the next rows where these were.
     size_bytes: int
+
+
+prepare(CleanedTables)
 
 
 class CleaningFailed(Transient):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from crossdock.core.decoding import prepare
 from crossdock.core.log import logger
 from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import AlertMessage, Cause, Occasion, Severity
@@ -32,6 +33,9 @@ class _Notice(msgspec.Struct, frozen=True):
     since: datetime
     #: When the last message was sent.
     at: datetime
+
+
+prepare(_Notice)
 
 
 class DatabaseWatch:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from crossdock.client.errors import StackError
+from crossdock.core.decoding import prepare
 from crossdock.stack.home import write_json
 
 #: Of what a backup consists; a restore reads no other.
@@ -57,6 +58,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files.values())
+
+
+prepare(Manifest, dict[str, object])
 
 
 def read(folder: Path) -> Manifest:
