@@ -166,7 +166,8 @@ def test_dead_letters_are_an_alert_with_number_causes_and_what_to_do(store: Stor
 
     assert "3 dead letters: 2 BadEvent, 1 KeyError" in message
     (shown,) = overview(store).alerts
-    assert shown.hint and shown.hint.id is HintId.LIST_DEAD_LETTERS
+    assert shown.hint
+    assert shown.hint.id is HintId.LIST_DEAD_LETTERS
     query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() WHERE cause = 'KeyError' RETURNING 1")
     assert "2 dead letters: 2 BadEvent" in open_alerts(store)["dead_letters", "availability"]
     query(store, "UPDATE dead_letter SET state = 'replayed', closed_at = now() RETURNING 1")
@@ -261,7 +262,7 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     assert open_alerts(store, AlarmThresholds()) == {}, "it has only just opened"
     message = open_alerts(store)["breaker_open", "shop"]
     assert re.fullmatch(rf"shop is down: \d+ calls have failed since \S+Z; the last: {DOWN}\. Its circuit .*", message)
-    assert [DOWN in outage for outage in _facts_of(store)["outages"]] == [True], "at once, and without its five minutes"  # type: ignore[attr-defined]
+    assert [DOWN in str(outage.reason) for outage in overview(store).outages] == [True], "at once, and without its five minutes"
     breaker.before_call()
     assert query(store, "SELECT state->>'phase' FROM breaker") == [("half_open",)]
     assert ("breaker_open", "shop") in open_alerts(store)
@@ -269,7 +270,7 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     for _ in range(10):
         breaker.record()
     assert open_alerts(store) == {}
-    assert _facts_of(store)["outages"] == []
+    assert overview(store).outages == ()
 
 
 def test_many_refused_webhooks_open_an_alert(store: Store) -> None:
@@ -392,9 +393,9 @@ def test_the_status_looks_first_and_shows_what_is_open(store: Store) -> None:
         alerts.close(work, KIND, subject="over")
         alerts.add(work, KIND, "open", Found("it is wrong"))
 
-    (shown,) = _facts_of(store)["alerts"]  # type: ignore[misc]
+    (shown,) = overview(store).alerts
 
-    assert shown.endswith(": it is wrong")
+    assert shown.message == "it is wrong"
 
 
 @pytest.fixture(autouse=True)
