@@ -178,6 +178,8 @@ def _begin(world: World, watch: _Watch, kind: Kind) -> None:
 
 
 def _storms(world: World, watch: _Watch) -> tuple[Storm, ...]:
+    # What is paused, or held open, would keep the failures from coming.
+    world.undo.close()
     return tuple(storm(world, watch.receiver, watch.mailbox) for storm in storms.STORMS)
 
 

@@ -27,7 +27,7 @@ def failures_of_one_cause(world: World, receiver: TimedReceiver, mailbox: Mailbo
     world.say(f"{_FAILURES:,} events fail")
     before_s, until_s = time.time(), time.monotonic() + _SLOWEST_S
     poison(world, _FAILURES)
-    while world.ask(_LETTERS)[0][0] < _FAILURES and time.monotonic() < until_s:
+    while world.ask(_LETTERS)[0][0] < 2 * _FAILURES and time.monotonic() < until_s:
         time.sleep(1)
     failed = world.ask(_LETTERS)[0][0]
     time.sleep(_LAST_MESSAGE_S)
@@ -35,11 +35,11 @@ def failures_of_one_cause(world: World, receiver: TimedReceiver, mailbox: Mailbo
     mails = sum(at >= before_s and "(dead_letters)" in mail["text"] for at, mail in mailbox.mails)
     # An event that failed within the hour before may have brought the message already.
     return Storm(
-        what=f"{failed:,} failing events of one subscriber",
+        what=f"{failed:,} failures of two subscribers of {_FAILURES:,} events",
         at_once=hooks,
         by_default=mails,
-        at_once_most=1,
-        by_default_most=1,
+        at_once_most=2,
+        by_default_most=2,
     )
 
 
