@@ -262,7 +262,9 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     assert open_alerts(store, AlarmThresholds()) == {}, "it has only just opened"
     message = open_alerts(store)["breaker_open", "shop"]
     assert re.fullmatch(rf"shop is down: \d+ calls have failed since \S+Z; the last: {DOWN}\. Its circuit .*", message)
-    assert [DOWN in str(outage.reason) for outage in overview(store).outages] == [True], "at once, and without its five minutes"
+    assert [DOWN in str(outage.reason) for outage in overview(store).outages] == [True], (
+        "at once, and without its five minutes"
+    )
     breaker.before_call()
     assert query(store, "SELECT state->>'phase' FROM breaker") == [("half_open",)]
     assert ("breaker_open", "shop") in open_alerts(store)

@@ -21,6 +21,7 @@ from crossdock.api.personal_data import masked, reveal
 from crossdock.api.problems import Problem
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, WithReason, not_there
+from crossdock.api.validation import WHOLE
 from crossdock.app.orders import not_called, order_flows
 from crossdock.commerce.orders import placed_repository, service, steps
 from crossdock.commerce.orders.placement import Line, NewOrder, OrderState, PlacedOrder
@@ -49,8 +50,10 @@ class LineDocument(Strict):
     """Units of one SKU, at a price."""
 
     sku: Sku
-    quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-    price_minor: Annotated[StrictInt, Field(ge=0, le=999_999_999_999, description="Of one unit, in minor units.")]
+    quantity: Annotated[StrictInt, Field(ge=1, le=1_000_000), WHOLE]
+    price_minor: Annotated[
+        StrictInt, Field(ge=0, le=999_999_999_999, description="Of one unit, in minor units."), WHOLE
+    ]
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.actions import Clients
@@ -19,6 +19,7 @@ from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import Problem, ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.selection import Id, WithReason, not_there
+from crossdock.api.validation import WHOLE
 from crossdock.commerce.payments import repository, service
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
@@ -52,8 +53,7 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["o
 AmountMinor = Annotated[
     StrictInt,
     Field(ge=1, le=999_999_999_999, description="In minor units of the currency by ISO 4217: cents, or whole yen."),
-    # JSON knows one kind of number: 4990.0 is the integer 4990 (JSON Schema 2020-12, 4.2.3).
-    BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
+    WHOLE,
 ]
 Token = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.", examples=["EUR"])]

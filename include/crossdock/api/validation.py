@@ -20,6 +20,10 @@ NOT_BLANK = r"[^\s\x00-\x20\x7f-\xa0]"
 MOST_EXACT = 2**53 - 1
 
 
+#: For a strict integer in a body. JSON knows one kind of number: 4990.0 is the integer 4990 (JSON Schema 2020-12, 4.2.3).
+WHOLE = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def _refuse_number(value: Any) -> Any:
     if not isinstance(value, str | None):
         raise ValueError("must be a timestamp such as 2026-11-21T09:30:00Z")  # noqa: TRY004  pydantic expects it

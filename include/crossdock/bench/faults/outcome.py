@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from crossdock.bench.report import markdown_table
+from crossdock.core.decoding import prepare
 
 #: A cell without a value.
 _NONE = "\N{EN DASH}"
@@ -88,6 +89,9 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
     def row(self, name: str) -> Row | None:
         return next((row for row in self.rows if row.name == name), None)
+
+
+prepare(Measured)
 
 
 def page_part(before: Measured | None, after: Measured | None, order: Sequence[str]) -> str:
