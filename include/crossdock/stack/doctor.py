@@ -108,7 +108,11 @@ def _writes() -> Iterator[Check]:
         if name in lifecycle.POSTGRES:
             continue
         error = volumes.write_error(folder)
-        fix = f"Free space or allow writing to the folder. {_WRITE_FIXES.get(name, '')}".strip() if error else None
+        fix = (
+            f"Free space on the disk of {folder}, or allow writing to it. {_WRITE_FIXES.get(name, '')}".strip()
+            if error
+            else None
+        )
         found = f"{folder} cannot be written: {error}" if error else f"{folder} can be written"
         yield Check(name, error is None, found, fix)
 
