@@ -441,17 +441,3 @@ def test_the_age_of_what_waits_is_that_of_the_oldest_event(
             assert event_store.horizon_age_s(work) > 50
     with store.transaction() as work:
         work.execute(b"DROP OWNED BY plain; DROP ROLE plain")
-
-
-def test_each_hour_is_counted_also_one_without_events(store: Store) -> None:
-    """A gap is what is looked for: a type that was silent for an hour must not look like one hour less."""
-    publish(store, *(stock("A", version, 1) for version in range(1, 7)))
-    first = query(store, "SELECT min(position) FROM event")[0][0]
-    with store.transaction() as work:
-        # Two hours ago three, an hour ago none, in this hour two; one before the time that is asked for.
-        for place, hours in enumerate((2, 2, 2, 0, 0, 4)):
-            work.execute(
-                b"UPDATE event SET stored_at = date_trunc('hour', now()) - %(ago)s WHERE position = %(position)s",
-                {"ago": timedelta(hours=hours), "position": first + place},
-            )
-        assert event_store.hourly(work, timedelta(hours=3)) == {STOCK_CHANGED: [0, 3, 0, 2]}

@@ -32,7 +32,7 @@ from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import FetchTally, SyncRecordFetcher
 from crossdock.app.integrations import on_changed, on_resumed
 from crossdock.app.on_webhook_received import webhook_of
-from crossdock.app.services import RecordFetcher, Services
+from crossdock.app.services import RecordFetcher, Services, services
 from crossdock.app.subscribers import subscribers
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import BadRequest, HubError, IntegrationUnusable, NotFound
@@ -528,7 +528,7 @@ def test_a_delivery_with_card_data_is_refused_and_nothing_of_it_is_stored(
 
 def fetching_by(records: RecordFetcher) -> Mapping[str, Subscriber]:
     """The subscribers of the hub, one of them closed over what fetches records here."""
-    return subscribers(Services(records=records))
+    return subscribers(Services(records=records, orders=services().orders))
 
 
 def test_every_announced_change_is_in_the_hub_without_a_dag_run(
@@ -885,7 +885,7 @@ def test_a_fetcher_that_was_closed_opens_its_systems_again(store: Store, shop: F
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         seen.append("closed")
 
-    provided = Services(records=SyncRecordFetcher(opened, stream_of=stream_of))
+    provided = Services(records=SyncRecordFetcher(opened, stream_of=stream_of), orders=services().orders)
     for row in shop.state.collection("inventory").rows()[:2]:
         with closing(provided):
             provided.records.fetch("commercetools.inventory", [row.document["sku"]])
