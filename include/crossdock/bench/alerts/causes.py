@@ -432,9 +432,11 @@ def _access_refused(world: World) -> Begun:
     return Begun(SHOP, _when(lambda work: alarm_conditions.refusing_sources(work, REFUSAL_CAUSES)))
 
 
-_USE_UP_TRIES = (
-    b"UPDATE execution_step SET tries = 1000 WHERE step = 'authorise_payment' AND state IN ('failed', 'unknown')"
-)
+#: Its breaker may be open by now: then the call certainly was not made, and the order would be cancelled.
+_USE_UP_TRIES = b"""
+UPDATE execution_step SET tries = 1000, state = 'unknown'
+ WHERE step = 'authorise_payment' AND direction = 'act' AND state IN ('failed', 'unknown')
+"""
 _ORDER_WAITS = b"SELECT 1 FROM execution WHERE waits_for IS NOT NULL"
 
 
