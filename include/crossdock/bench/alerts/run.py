@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -94,7 +94,9 @@ class _Watch:
         self.mailbox.look()
         for each in list(self.awaited):
             if each.since is None:
-                each.since = each.begun.since(self.store.transaction)
+                # The database may be what is down; a cause that is asked of it keeps no other from being seen.
+                with suppress(HubError):
+                    each.since = each.begun.since(self.store.transaction)
             receiver = self.last_resort if each.kind in LAST else self.receiver
             each.at_once = each.at_once or receiver.notified(each.kind, each.begun.subject, each.asked_at)
             each.by_default = each.by_default or self.mailbox.notified(each.kind, each.begun.subject, each.asked_at)
