@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,10 +14,10 @@ from pydantic import BaseModel, Field, StrictInt
 from crossdock.api.access import Caller, Role, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
-from crossdock.api.pagination import Limit, cursor_like
+from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
 from crossdock.api.payments import Currency, Gateway, ReturnUrl, Token
 from crossdock.api.personal_data import masked, reveal
-from crossdock.api.problems import Problem
+from crossdock.api.problems import incomplete
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, WithReason, not_there
 from crossdock.api.validation import WHOLE
@@ -26,11 +25,9 @@ from crossdock.app.orders import not_called, order_flows
 from crossdock.commerce.orders import placed_repository, service, steps
 from crossdock.commerce.orders.placement import Line, NewOrder, OrderState, PlacedOrder
 from crossdock.commerce.payments.model import ANY_GATEWAY
-from crossdock.core.errors import BadRequest
 from crossdock.core.money import CURRENCIES
 from crossdock.core.settings import settings
 from crossdock.db.database import Store, Work
-from crossdock.integrations.model import FieldError
 from crossdock.workflows import repository as executions
 from crossdock.workflows import service as engine
 from crossdock.workflows.model import Direction, Driver, ExecutionState, Flow, StepProgress, StepState
@@ -85,9 +82,9 @@ class OrderRequest(Strict):
         """
         methods = {**({ANY_GATEWAY: self.payment_method} if self.payment_method else {}), **self.payment_methods}
         if not methods:
-            raise _incomplete("/payment_method", "give it, or `payment_methods` by gateway")
+            raise incomplete("/payment_method", "give it, or `payment_methods` by gateway")
         if self.currency not in CURRENCIES:
-            raise _incomplete("/currency", "is no currency of ISO 4217")
+            raise incomplete("/currency", "is no currency of ISO 4217")
         new = NewOrder(
             reference=self.reference,
             currency=self.currency,
@@ -99,7 +96,7 @@ class OrderRequest(Strict):
             return_url=self.return_url,
         )
         if not 0 < new.total_minor <= _MOST_MINOR:
-            raise _incomplete("/lines", f"cost {new.total_minor} minor units together; expected 1 to {_MOST_MINOR}")
+            raise incomplete("/lines", f"cost {new.total_minor} minor units together; expected 1 to {_MOST_MINOR}")
         return new
 
 
@@ -189,13 +186,13 @@ def list_orders(
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-ord_[0-9a-f]{32}$")] = None,
     limit: Limit = 100,
 ) -> OrdersPage:
-    before = _position(cursor) if cursor else None
+    before = position_of(cursor) if cursor else None
     with store.transaction() as work:
         found = placed_repository.page(work, state=state, reference=reference, before=before, limit=limit + 1)
     page = found[:limit]
     return OrdersPage(
         orders=[OrderSummary(**masked(_fields(order, OrderSummary), _PERSONAL)) for order in page],
-        next_cursor=_cursor(page[-1]) if len(found) > limit else None,
+        next_cursor=cursor_at(page[-1].created_at, page[-1].order_id) if len(found) > limit else None,
     )
 
 
@@ -291,25 +288,5 @@ def _step(row: StepProgress) -> StepDocument:
     return StepDocument.model_validate(row, from_attributes=True)
 
 
-def _incomplete(pointer: str, message: str) -> Problem:
-    errors = (FieldError(pointer, message),)
-    return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"Invalid request: {pointer}: {message}", errors=errors
-    )
-
-
 def _fields(order: PlacedOrder, model: type[BaseModel]) -> dict[str, Any]:
     return {name: getattr(order, name) for name in model.model_fields}
-
-
-def _cursor(order: PlacedOrder) -> str:
-    return f"{round(order.created_at.timestamp() * 1_000_000)}-{order.order_id}"
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    micros, _, order_id = cursor.partition("-")
-    seconds, rest = divmod(int(micros), 1_000_000)
-    try:
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest), order_id
-    except (ValueError, OverflowError, OSError) as error:
-        raise BadRequest("The cursor is not one of this list") from error

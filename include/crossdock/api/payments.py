@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -15,8 +15,8 @@ from crossdock.api.access import Caller, Role, guard
 from crossdock.api.actions import Clients
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
-from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.problems import Problem, ProblemDocument
+from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
+from crossdock.api.problems import Problem, ProblemDocument, incomplete
 from crossdock.api.routing import Router
 from crossdock.api.selection import Id, WithReason, not_there
 from crossdock.api.validation import WHOLE
@@ -26,14 +26,13 @@ from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.commerce.payments.health import GatewayHealth
 from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payment, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
-from crossdock.core.errors import BadRequest
 from crossdock.core.money import CURRENCIES
 from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.attempts.service import OnBegin
-from crossdock.integrations.model import INTEGRATION_ID, FieldError
+from crossdock.integrations.model import INTEGRATION_ID
 
 router = Router(tags=["payments"])
 
@@ -103,10 +102,10 @@ class AuthoriseRequest(_Body):
 
         """
         if self.currency not in CURRENCIES:
-            raise _incomplete("/currency", "is no currency of ISO 4217")
+            raise incomplete("/currency", "is no currency of ISO 4217")
         methods = {**({ANY_GATEWAY: self.payment_method} if self.payment_method else {}), **self.payment_methods}
         if not methods:
-            raise _incomplete("/payment_method", "give it, or `payment_methods` by gateway")
+            raise incomplete("/payment_method", "give it, or `payment_methods` by gateway")
         return PaymentRequest(
             reference=self.reference,
             amount_minor=self.amount_minor,
@@ -316,13 +315,13 @@ def list_payments(
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-pay_[0-9a-f]{32}$")] = None,
     limit: Limit = 100,
 ) -> PaymentsPage:
-    before = _position(cursor) if cursor else None
+    before = position_of(cursor) if cursor else None
     page, has_more = service.page(
         store, state=state, unresolved=unresolved, reference=reference, before=before, limit=limit
     )
     return PaymentsPage(
         payments=[PaymentSummary.model_validate(payment, from_attributes=True) for payment in page],
-        next_cursor=_cursor(page[-1]) if has_more else None,
+        next_cursor=cursor_at(page[-1].created_at, page[-1].payment_id) if has_more else None,
     )
 
 
@@ -437,7 +436,7 @@ def resolve_leg(
 ) -> Response:
     """Record what somebody saw at the gateway itself. After `failed`, another gateway may be asked."""
     if body.outcome is Outcome.DONE and body.ref is None:
-        raise _incomplete("/ref", "give the gateway's reference of what was done")
+        raise incomplete("/ref", "give the gateway's reference of what was done")
 
     def effect(keep: Keep) -> None:
         payment = service.resolve_by_person(
@@ -504,13 +503,6 @@ def _refuse_unfinished(payment: Payment, legs: Sequence[Leg]) -> None:
             )
 
 
-def _incomplete(pointer: str, message: str) -> Problem:
-    errors = (FieldError(pointer, message),)
-    return Problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"Invalid request: {pointer}: {message}", errors=errors
-    )
-
-
 def _unknown(payment: Payment, what: str) -> Problem:
     return Problem(
         HTTPStatus.BAD_GATEWAY,
@@ -558,16 +550,3 @@ def _fields(fact: PaymentFact) -> dict[str, Any]:
 
 def _gateway(health: GatewayHealth) -> GatewayDocument:
     return GatewayDocument.model_validate(health, from_attributes=True)
-
-
-def _cursor(payment: Payment) -> str:
-    return f"{round(payment.created_at.timestamp() * 1_000_000)}-{payment.payment_id}"
-
-
-def _position(cursor: str) -> tuple[datetime, str]:
-    micros, _, payment_id = cursor.partition("-")
-    seconds, rest = divmod(int(micros), 1_000_000)
-    try:
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest), payment_id
-    except (ValueError, OverflowError, OSError) as error:
-        raise BadRequest("The cursor is not one of this list") from error

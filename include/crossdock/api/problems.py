@@ -109,6 +109,14 @@ class Problem(Exception):
         return Response(msgspec.json.encode(document), self.status.value, headers=self.headers, media_type=MEDIA_TYPE)
 
 
+def incomplete(pointer: str, message: str) -> Problem:
+    """Build the refusal (422) of a body that fits its schema and is not complete, at the place *pointer*."""
+    errors = (FieldError(pointer, message),)
+    return Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", f"Invalid request: {pointer}: {message}", errors=errors
+    )
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of *app* as a problem."""
     app.add_exception_handler(Problem, _answer)

@@ -144,8 +144,6 @@ class StepCall:
     direction: Direction
     #: Names the effect, in 64 characters: the same for each repetition.
     key: str
-    #: Whether an earlier try may have had the effect.
-    may_have_happened: bool
     #: The input of the execution.
     given: Document
     #: What the steps before it put out, by their names.

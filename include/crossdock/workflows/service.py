@@ -25,7 +25,6 @@ from crossdock.workflows import repository
 from crossdock.workflows.machine import AskPerson, Finish, Move, Rest, Skip, Try, TurnBack, next_move
 from crossdock.workflows.model import (
     ENDED,
-    UNRESOLVED,
     Change,
     Direction,
     Driver,
@@ -298,14 +297,12 @@ def _try(
 
 
 def _call_of(execution: Execution, tried: StepProgress, progress: Progress) -> StepCall:
-    before = (progress.get((tried.step, direction)) for direction in (Direction.ACT, tried.direction))
     return StepCall(
         execution_id=execution.execution_id,
         subject=execution.subject,
         step=tried.step,
         direction=tried.direction,
         key=tried.key,
-        may_have_happened=any(row is not None and row.state in UNRESOLVED for row in before),
         given=execution.input,
         outputs=outputs_of(progress),
         actor=execution.created_by,
