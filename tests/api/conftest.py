@@ -90,6 +90,7 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW_API_APPS": "core",
         "AIRFLOW__CORE__AUTH_MANAGER": auth_manager,
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),

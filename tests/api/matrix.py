@@ -38,6 +38,7 @@ MATRIX = {
     ("PATCH", "/v1/integrations/{integration_id}"): OPERATES,
     ("DELETE", "/v1/integrations/{integration_id}"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/test"): TESTS,
+    ("POST", "/v1/declarations/preview"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/rotate"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/pause"): OPERATES,
     ("POST", "/v1/integrations/{integration_id}/resume"): OPERATES,
@@ -60,16 +61,24 @@ MATRIX = {
     ("POST", "/v1/payments/{payment_id}/refunds"): OPERATES,
     ("POST", "/v1/payments/{payment_id}/resolve"): OPERATES,
     ("POST", "/v1/payments/{payment_id}/legs/{leg_id}/resolve"): OPERATES,
+    ("GET", "/v1/decisions"): ANYONE,
+    ("GET", "/v1/decisions/{decision_id}"): ANYONE,
+    # Who may decide, each decision says.
+    ("POST", "/v1/decisions/{decision_id}/decide"): PLACES,
     ("POST", "/v1/orders"): PLACES,
     ("GET", "/v1/orders"): ANYONE,
     ("GET", "/v1/orders/{order_id}"): ANYONE,
     ("POST", "/v1/orders/{order_id}/cancel"): OPERATES,
     ("POST", "/v1/orders/{order_id}/retry"): OPERATES,
     ("POST", "/v1/orders/{order_id}/resolve"): OPERATES,
+    ("GET", "/v1/journeys/{subject}/{key}"): ANYONE,
     ("GET", "/v1/payment-gateways"): ANYONE,
     ("GET", "/v1/payment-facts"): ANYONE,
     ("GET", "/v1/integrations/{integration_id}/health"): ANYONE,
     ("GET", "/v1/availability/{sku}"): ANYONE,
+    ("GET", "/v1/warehouses"): ANYONE,
+    ("GET", "/v1/warehouses/{warehouse_id}"): ANYONE,
+    ("PUT", "/v1/warehouses/{warehouse_id}"): OPERATES,
     ("POST", "/v1/availability-rebuilds"): OPERATES,
     ("GET", "/v1/events"): ANYONE,
     ("GET", "/v1/events/{event_id}"): ANYONE,
@@ -98,9 +107,12 @@ MATRIX = {
     ("GET", "/v1/integrations/{integration_id}/usage"): ANYONE,
 }
 #: POST routes without an effect: they take no Idempotency-Key.
-NEEDS_NO_KEY = frozenset({"/v1/integrations/{integration_id}/test", "/v1/event-replays/count"})
+NEEDS_NO_KEY = frozenset(
+    {"/v1/integrations/{integration_id}/test", "/v1/declarations/preview", "/v1/event-replays/count"}
+)
 #: Guarded by the sender's signature, whoever's token comes along. tests/events/webhooks_in/test_webhooks.py tries them.
-SIGNED = frozenset({("POST", "/v1/webhooks/{integration}")})
+#: Who asks for a permission by OPTIONS shows no signature, and changes nothing: tests/events/webhooks_in/test_permission.py.
+SIGNED = frozenset({("POST", "/v1/webhooks/{integration}"), ("OPTIONS", "/v1/webhooks/{integration}")})
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.
 ROLES = {
     "vera": "viewer",

@@ -10,9 +10,10 @@ import pytest
 import requests
 from fastapi import APIRouter, FastAPI
 
-from crossdock.api.access import Role, guard
+from crossdock.api.access import guard
 from crossdock.api.app import create_app
 from crossdock.api.routing import Router, guarded
+from crossdock.core.roles import Role
 from tests.api.conftest import JWT_SECRET, Hub
 from tests.api.matrix import MATRIX, ROLES, SIGNED
 
@@ -46,7 +47,12 @@ def path_of(path: str) -> str:
 
 def test_every_route_is_in_the_matrix() -> None:
     """A route without a rule must not be open to anybody who finds it."""
-    routes = {(method, route.path) for route in create_app().routes for method in route.methods}  # type: ignore[attr-defined]
+    # As the document writes them: a key with slashes has a converter.
+    routes = {
+        (method, route.path.replace(":path}", "}"))  # type: ignore[attr-defined]
+        for route in create_app().routes
+        for method in route.methods  # type: ignore[attr-defined]
+    }
 
     assert routes == set(MATRIX) | SIGNED
 

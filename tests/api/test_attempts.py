@@ -27,7 +27,7 @@ def attempt(store: Store, outcome: Outcome | None) -> Attempt:
     key = str(uuid.uuid4())
     write = Write(integration=f"acme_{key[:8]}", action="charge", key=key, method="POST", path="/charges")
     with store.transaction() as work:
-        begun, _ = repository.begin(work, write, longest=timedelta(minutes=5))
+        begun, _ = repository.begin(work, write, longest=timedelta(minutes=5), asks_person=True)
         if outcome is not None:
             repository.end(work, begun, outcome)
     return begun
@@ -43,6 +43,21 @@ def test_the_list_has_what_nobody_knows_and_nothing_that_may_still_be_running(hu
 
     assert [listed(hub, each) for each in (unknown, running, done)] == [["unknown"], [], []]
     assert [listed(hub, each, "all") for each in (unknown, running, done)] == [["unknown"], ["open"], ["done"]]
+
+
+def test_what_nobody_knows_is_decided_in_the_list_of_all_that_waits_for_a_person(hub: Hub, store: Store) -> None:
+    begun = attempt(store, Outcome.UNKNOWN)
+    about = {"about": f"{begun.integration}/{begun.key}"}
+    (asked,) = hub.call("GET", "/v1/decisions", "vera", params=about).json()["decisions"]
+    of, body = f"/v1/decisions/{asked['decision_id']}/decide", {"choice": "done", "reason": "it is there"}
+
+    assert_problem(hub.call("POST", of, "uma", json=body), 403, "forbidden")
+    assert hub.call("POST", of, "otto", json=body).json()["choice"] == "done"
+    assert listed(hub, begun, "all") == ["done"]
+    again = hub.call(
+        "POST", f"/v1/attempts/{begun.attempt_id}/resolve", "otto", json={"outcome": "done", "reason": "r"}
+    )
+    assert_problem(again, 409, "conflict")
 
 
 def test_pages_have_each_attempt_once(hub: Hub, store: Store) -> None:

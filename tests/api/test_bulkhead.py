@@ -25,12 +25,13 @@ import uvicorn
 from fastapi import Depends, FastAPI
 
 from crossdock.api import access, dependencies, health, problems, routing, webhooks
-from crossdock.api.access import ACTS_AS, Caller, Role
+from crossdock.api.access import ACTS_AS, Caller
 from crossdock.api.airflow_lookups import AirflowLookups, AirflowUnavailable, Remembered
 from crossdock.api.bulkhead import ROUTES, WEBHOOKS, DatabaseGate
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.routing import Router, guarded
 from crossdock.app.on_webhook_received import webhook_of
+from crossdock.core.roles import Role
 from crossdock.events.webhooks_in.service import Receiver, receiver_from
 from tests.api.conftest import Hub
 from tests.db.relay import Relay
@@ -52,7 +53,7 @@ class Server:
             dependencies, "_dsns", Remembered("it is a test", lambda _: relay.dsn, fresh_s=1e9, stale_s=1e9)
         )
         monkeypatch.setattr(access, "_caller_of", _otto)
-        hub = FastAPI(openapi_url=None)
+        hub = self.hub = FastAPI(openapi_url=None)
         v1 = Router(prefix="/v1")
         for resource in (health, webhooks):
             v1.include_router(resource.router)
@@ -69,9 +70,9 @@ class Server:
     def get(self, path: str) -> requests.Response:
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=300)
 
-    def webhook(self, sku: str = "CHAIR") -> requests.Response:
+    def webhook(self, sku: str = "CHAIR", *, key: bytes = KEY) -> requests.Response:
         body, sent, at = json.dumps({"data": {"sku": sku}}).encode(), f"msg_{uuid.uuid4().hex}", str(int(time.time()))
-        mac = hmac.new(KEY, f"{sent}.{at}.".encode() + body, hashlib.sha256).digest()
+        mac = hmac.new(key, f"{sent}.{at}.".encode() + body, hashlib.sha256).digest()
         headers = {
             "webhook-id": sent,
             "webhook-timestamp": at,
@@ -222,6 +223,39 @@ def test_webhooks_leave_the_other_routes_their_threads(server: Server, hub_dsn: 
             flood = [threads.submit(server.webhook) for _ in range(60)]
             assert server.get("/hub/v1/health").status_code == 200
             assert all(is_refused(one.result()) for one in flood)
+
+
+def test_forged_webhooks_leave_threads_to_real_ones_while_airflow_is_slow(server: Server) -> None:
+    """Each waits for the keys that its connection has now; with all threads theirs, real deliveries were refused."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow(integration: str) -> Receiver:
+        if asked.is_set():
+            answered.wait(60)
+        asked.set()
+        return _receiver(integration)
+
+    known = webhooks.Receivers(slow)
+    server.hub.dependency_overrides[webhooks.receivers] = lambda: known
+    assert server.webhook().status_code == 202
+    over = threading.Event()
+
+    def forge() -> None:
+        while not over.is_set():
+            server.webhook(key=b"a key of the forger")
+            time.sleep(0.05)
+
+    with many(2 * WEBHOOKS.threads) as threads:
+        for _ in range(2 * WEBHOOKS.threads):
+            threads.submit(forge)
+        try:
+            time.sleep(0.5)
+            statuses = {server.webhook().status_code for _ in range(10)}
+        finally:
+            over.set()
+            answered.set()
+
+    assert statuses == {202}
 
 
 def blocking() -> None:

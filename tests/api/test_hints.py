@@ -35,6 +35,8 @@ SHARED_ROOMS = (
 #: Texts for Airflow's own pages, whose readers have the command line too.
 FOR_AIRFLOWS_PAGES = {
     *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/stream_dags.py"),
+    # The note of a run and the end of a log; the import error of a declaration.
+    *("app/airflow/run_account.py", "app/airflow/declaration_errors.py"),
     "api/airflow_connections.py",
     # Messages of alerts: they name a command for whoever has the command line.
     *("maintenance/alerting/kinds.py", "maintenance/alerting/texts.py"),

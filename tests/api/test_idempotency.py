@@ -14,10 +14,11 @@ import requests
 from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from crossdock.api.access import ACTS_AS, Caller, Role
+from crossdock.api.access import ACTS_AS, Caller
 from crossdock.api.app import create_app
 from crossdock.api.dependencies import open_store
 from crossdock.api.idempotency import _request_of
+from crossdock.core.roles import Role
 from crossdock.db import idempotency
 from crossdock.db.database import Store
 from crossdock.db.idempotency import RequestKey

@@ -47,6 +47,13 @@ def test_any_other_query_is_logged_as_it_came(query: str) -> None:
     assert logged(query=query)["query_string"].decode() == query
 
 
+def test_a_customers_address_in_a_path_is_hidden() -> None:
+    scope: dict[str, Any] = {"path": "/v1/journeys/customer/ada@example.com", "query_string": b""}
+    hide_in_log(scope)
+
+    assert scope["path"] == "/v1/journeys/customer/***"
+
+
 def test_a_card_number_in_a_path_is_hidden_whatever_separates_its_groups() -> None:
     assert logged(path=f"/hub/v1/payments/{CARD}")["path"] == f"/hub/v*/payments/{'*' * 16}"
     assert "4111" not in logged(path="/hub/v1/4111/1111/1111/1111")["path"]

@@ -81,5 +81,35 @@ def test_a_cancelled_order_says_why_and_only_operators_cancel(hub: Hub) -> None:
     assert hub.call("POST", f"/v1/orders/{order_id}/retry", "otto", json={"reason": "r"}).status_code == 409
 
 
+def test_the_own_words_of_who_cancelled_are_for_operators_and_who_it_was_for_all(hub: Hub) -> None:
+    """A person may write of a customer. Who cancelled, and when, everybody sees."""
+    order_id = place(hub).json()["order_id"]
+    words = "Ada Lovelace called from 030 123"
+    hub.call("POST", f"/v1/orders/{order_id}/cancel", "otto", json={"reason": words})
+    shown = {name: hub.call("GET", f"/v1/orders/{order_id}", name) for name in ("vera", "uma", "dora", "otto", "admin")}
+    trail = hub.call("GET", f"/v1/audit?subject=journey/order/{order_id}&act=personal_data.reveal", "vera").json()
+
+    assert {name: answer.json()["reason_given"] for name, answer in shown.items()} == {
+        **dict.fromkeys(("vera", "uma", "dora"), "***"),
+        **dict.fromkeys(("otto", "admin"), words),
+    }
+    for path in (f"orders/{order_id}", "orders?limit=500", f"journeys/order/{order_id}", "audit?limit=50"):
+        answer = hub.call("GET", f"/v1/{path}", "vera")
+        assert answer.status_code == 200
+        assert words not in answer.text, path
+    assert trail["entries"] == []
+
+
+def test_what_drives_an_order_is_decided_when_it_is_placed(hub: Hub) -> None:
+    """By default its events; the DAG has a run of its own for it, under a name that is made from the order's."""
+    by_events, by_dag = place(hub).json(), place(hub, driver="dag").json()
+    again = place(hub, reference=by_dag["reference"]).json()
+
+    assert (by_events["driver"], by_events["dag_run_id"]) == ("events", None)
+    assert (by_dag["driver"], by_dag["dag_run_id"]) == ("dag", f"order__{by_dag['order_id']}")
+    assert (again["order_id"], again["driver"]) == (by_dag["order_id"], "dag")
+    assert place(hub, driver="nobody").status_code == 400
+
+
 def test_an_order_that_is_not_there_is_not_found(hub: Hub) -> None:
     assert hub.call("GET", f"/v1/orders/ord_{'0' * 32}", "vera").status_code == 404

@@ -14,7 +14,7 @@ from crossdock.bench.faults import check, figures
 from crossdock.bench.faults.injections import FAULTS
 from crossdock.bench.faults.load import Change, Sent
 from crossdock.bench.faults.outcome import Measured, Row
-from crossdock.bench.faults.page import BEFORE, NOW, with_table, write
+from crossdock.bench.faults.page import BEFORE, NOW, read, with_table, write
 from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_RECEIVED, NewEvent
@@ -152,6 +152,20 @@ def test_the_page_has_the_rows_that_were_measured() -> None:
     text = (project() / "docs" / "reliability.md").read_text()
 
     assert with_table(text, folder) == text
+
+
+def test_no_row_speaks_of_a_disk_that_its_fault_did_not_fill() -> None:
+    """What `doctor` says in each row, whatever the fault, hides what it says about this one."""
+    found = read(project() / "docs" / "benchmarks" / NOW)
+    assert found is not None
+
+    assert [
+        (row.name, word)
+        for row in found.rows
+        for said in row.said
+        for word in said.words
+        if word.startswith("disk space of") and "full" not in row.name
+    ] == []
 
 
 def test_a_row_that_needed_a_person_says_so(tmp_path: Path) -> None:

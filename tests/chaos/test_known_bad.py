@@ -223,7 +223,7 @@ def test_what_a_worker_left_behind_is_found(hub: Hub) -> None:
 
 
 def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row of the first page changes and goes to the end: the others move up, and one is never read."""
+    """Rows of the first page change and go to the end: the others move up, and as many are never read."""
     one_by_one = replace(hub, overlap=timedelta(0), pages_in_flight=1)
     one_by_one.sync(FULL, "the first")
     raise_all_stock(hub)
@@ -235,9 +235,10 @@ def test_paging_by_offset_is_found(hub: Hub, monkeypatch: pytest.MonkeyPatch) ->
         page = self._call(
             resource, query, lambda response: client.page_of(response, part, None, requested=20, lines_fields=())
         )
-        if page.records and not any(read.values()):
-            first = msgspec.json.decode(page.body)["results"][0]["id"]
-            hub.shop.state.change("inventory", first, lambda entry: entry.update(custom={"counted": "again"}))
+        # A range may be one short page, with none after it that would miss a row. A row that is missed may be a bad one.
+        if page.records == 20 and not any(number >= 20 for number in read.values()):
+            for row in msgspec.json.decode(page.body)["results"][:3]:
+                hub.shop.state.change("inventory", row["id"], lambda entry: entry.update(custom={"counted": "again"}))
         read[part.range_no] = offset + page.records
         return page
 

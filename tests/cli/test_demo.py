@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from crossdock.cli.demo import chapters
 from crossdock.cli.demo import command as demo_command
 from crossdock.cli.demo.run import DemoRun
 from crossdock.core.settings import UNSCHEDULED
@@ -126,6 +127,12 @@ def test_chapters_are_told_alone_and_named_at_the_end(stackless_hub: Hub, starte
     assert "./hub demo shops" in ended.text
 
 
+def test_what_needs_a_network_is_run_only_by_name() -> None:
+    """The whole demo runs where no package index can be reached."""
+    assert "webhooks" not in chapters.chapters_of([])
+    assert chapters.chapters_of(["webhooks", "syncs"]) == ["syncs", "webhooks"]
+
+
 def test_an_unknown_chapter_is_refused_with_the_known_ones_before_anything_starts(
     stackless_hub: Hub, started: Started
 ) -> None:
@@ -133,7 +140,7 @@ def test_an_unknown_chapter_is_refused_with_the_known_ones_before_anything_start
 
     assert refused.code == 2
     assert (
-        "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, payments, mail, alerts, events"
+        "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, payments, orders, mail, alerts, events, webhooks"
         in refused.text
     )
     assert started.calls == []

@@ -28,7 +28,8 @@ def test_show_accepts_the_event_ids_of_tail(hub: Hub, store: Store) -> None:
 
     place = hub("events", "tail").out.split()[0]
 
-    assert hub("events", "show", place, "--json").document["id"] == "msg_1"
+    document = hub("events", "show", place, "--json").document
+    assert (document["id"], document["senderid"]) == (place, "msg_1")
 
 
 def test_events_of_several_types_are_counted_before_they_are_replayed(hub: Hub, store: Store) -> None:

@@ -19,6 +19,7 @@ import pytest
 from crossdock.cli.app import main
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from tests.api.conftest import Hub
+from tests.shop import free_port
 
 PROJECT = Path(__file__).parents[2]
 CANARY = "k4n4ry-of-the-command-line"
@@ -165,6 +166,35 @@ def test_wrong_settings_are_wrong_use_on_the_client_and_on_the_server(hub: Hub, 
 
     assert run(hub, "change", "cli_exit", "--set=projekt=x").returncode == 2
     assert run(hub, "change", "cli_exit", "--set=project=another").returncode == 1, "its test fails"
+
+
+@pytest.mark.parametrize(
+    ("auth", "code", "said"),
+    [
+        ("none", 1, "address"),
+        ("bearer", 2, "Not a terminal, so cannot prompt for credentials"),
+    ],
+)
+def test_credentials_are_asked_for_where_the_declaration_has_an_authentication(
+    hub: Hub, auth: str, code: int, said: str
+) -> None:
+    """Without one there is nothing to type, and a script has no terminal. Nothing listens at the address."""
+    name = f"cli_by_{auth}"
+    declaration = hub.declarations / f"{name}.yaml"
+    declaration.write_text(
+        f"title: Stock\nbase_url: http://127.0.0.1:{free_port()}\nauth: {{kind: {auth}}}\n"
+        "read: {path: /stock, records: items}\n"
+        "identity: {id: id, version: version, changed_at: changed}\n"
+        "mapping: {sku: {path: sku}}\n"
+    )
+    try:
+        ended = run(hub, "add", name, "--kind=declared", '--set=allowed_networks=["127.0.0.0/8"]')
+    finally:
+        declaration.unlink()
+
+    assert ended.returncode == code, ended.stderr
+    assert said in ended.stdout + ended.stderr
+    assert ("Not a terminal" in ended.stderr) == (auth == "bearer")
 
 
 def test_what_fails_says_which_check_and_what_to_do(hub: Hub, retailer: FakeRetailer) -> None:

@@ -38,7 +38,7 @@ _NONE = ClientConfig()
 
 
 #: What a system may honestly not be able to do. Everything else applies to every connector.
-RULES = frozenset({"counts", "cuts", "unknown fields", "tokens"})
+RULES = frozenset({"counts", "cuts", "newest", "unknown fields", "tokens"})
 
 
 class Bench(Protocol):
@@ -278,6 +278,7 @@ class _DeclaredBench(_ShopBench):
             **self.exempt,
             "counts": "no declaration says how to count",
             "cuts": "no declaration says how to cut a list, so it is read in one range",
+            "newest": "a declared list is read without an end, whatever its records are dated with",
         }
 
     def source(

@@ -99,6 +99,17 @@ class TestCheck:
         assert description.records == (0 if "counts" in bench.exempt else 40)
         assert before <= description.source_now <= datetime.now(UTC)
 
+    def test_the_newest_date_is_told_also_if_it_is_ahead_of_the_clock(self, bench: Bench) -> None:
+        """A clock that was ahead dated the record: no window up to now reaches it."""
+        skip_where_exempt(bench, "newest")
+        ahead = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+        before = bench.source().describe(bench.resource, None).source_now
+        bench.change(2, at=ahead)
+
+        for since in (None, before):
+            assert bench.source().describe(bench.resource, since).newest == ahead
+        assert bench.source().describe(bench.resource, ahead + timedelta(seconds=1)).newest is None
+
     def test_wrong_credentials_end_the_run_and_say_what_to_check(self, bench: Bench) -> None:
         """Trying again cannot help, and may lock the account."""
         with pytest.raises(SystemRefused, match=r"HTTP 401.*Check the id and the secret") as caught:

@@ -20,27 +20,34 @@ from crossdock.db.airflow_lookup import ConnectionUnreadable
 from crossdock.db.database import Store, StoreUnavailable
 from crossdock.integrations import airflow_connection
 
-Supervise = Callable[[ErrorType | None], None]
+Supervise = Callable[..., None]
 
 
 @pytest.fixture
 def supervise(monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervise]:
-    """Give this process a supervisor that answers each question with an error; with None, one that has ended."""
+    """
+    Give this process a supervisor that answers each question for a connection with an error; with None, one that has ended.
+
+    With *without_database*, what only Airflow's database knows is an error of the api-server's.
+    """
     ours, theirs = socketpair()
 
-    def answer(error: ErrorType) -> None:
+    def answer(error: ErrorType, *, without_database: bool) -> None:
         while head := theirs.recv(4):
-            number, *_ = msgspec.msgpack.decode(theirs.recv(int.from_bytes(head, "big")))
-            body = {"type": "ErrorResponse", "error": error.value, "detail": {}}
+            number, asked, *_ = msgspec.msgpack.decode(theirs.recv(int.from_bytes(head, "big")))
+            body: dict[str, Any] = {"type": "ErrorResponse", "error": error.value, "detail": {}}
+            if asked["type"] == "GetTICount":
+                body = body | {"error": "API_SERVER_ERROR"} if without_database else {"type": "TICount", "count": 0}
             frame = msgspec.msgpack.encode([number, body])
             theirs.sendall(len(frame).to_bytes(4, "big") + frame)
 
-    def start(error: ErrorType | None) -> None:
+    def start(error: ErrorType | None, *, without_database: bool = False) -> None:
         monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", CommsDecoder[Any, Any](socket=ours), raising=False)
         if error is None:
             theirs.close()
         else:
-            threading.Thread(target=answer, args=(error,), daemon=True).start()
+            options = {"without_database": without_database}
+            threading.Thread(target=answer, args=(error,), kwargs=options, daemon=True).start()
 
     yield start
     ours.close()
@@ -61,6 +68,14 @@ def test_a_connection_that_no_place_has_does_not_exist(supervise: Supervise) -> 
 def test_one_that_nobody_could_ask_for_is_unreadable(supervise: Supervise, answer: ErrorType | None) -> None:
     """Airflow itself calls it undefined, and each webhook of an orphaned worker became a dead letter."""
     supervise(answer)
+
+    with pytest.raises(ConnectionUnreadable, match="cannot be read now"):
+        airflow_connection.read("shop")
+
+
+def test_one_that_is_not_found_while_airflows_database_is_away_is_unreadable(supervise: Supervise) -> None:
+    """The api-server answers 404 then, and each webhook whose record was fetched at that moment became a dead letter."""
+    supervise(ErrorType.CONNECTION_NOT_FOUND, without_database=True)
 
     with pytest.raises(ConnectionUnreadable, match="cannot be read now"):
         airflow_connection.read("shop")

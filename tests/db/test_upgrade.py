@@ -489,6 +489,86 @@ def test_a_replay_that_is_under_way_continues_where_it_is(postgres: PostgresServ
     assert events.request == {"selection": {}, "subscribers": [], "cursor": [0, 0, 0]}
 
 
+def test_what_people_wrote_about_an_order_is_left_in_the_audit_trail_alone(postgres: PostgresServer) -> None:
+    """
+    One was cancelled, one had a step resolved twice and was turned back by it, one was turned back by its gateway.
+
+    The fourth waits for a person, its stock held; its step has heard from the gateway that the customer has to act.
+    """
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE hub_words")
+        dsn = postgres.dsn("hub_words")
+        command.upgrade(_config(dsn, "hub"), "0044")
+        fill(dsn, _WITH_WORDS)
+        migrate(dsn)
+        with psycopg.connect(dsn, options="-c search_path=hub") as hub:
+            reasons = hub.execute("SELECT order_id, reason FROM placed_order ORDER BY order_id").fetchall()
+            executions = hub.execute("SELECT reason, cancelled_by FROM execution ORDER BY subject").fetchall()
+            steps = hub.execute(
+                "SELECT message, jsonb_path_query_array(log, '$[*].message') FROM execution_step WHERE execution_id = 'e2'"
+            ).fetchall()
+            waits = hub.execute("SELECT state FROM execution_step WHERE execution_id = 'e4'").fetchall()
+            asked = hub.execute("SELECT subject, about, choices FROM decision").fetchall()
+            hub.execute("UPDATE stock_hold SET state = 'released' WHERE order_id = 'o4'")
+            holds = hub.execute("SELECT jsonb_path_query_array(log, '$[*].state') FROM stock_hold").fetchall()
+        connection.execute("DROP DATABASE hub_words WITH (FORCE)")
+
+    said = "capture_payment: otto said that it is refused"
+    assert reasons == [("o1", "cancelled by otto"), ("o2", said), ("o3", "capture_payment: declined"), ("o4", None)]
+    assert executions == [
+        ("cancelled by otto", "otto"),
+        (said, None),
+        ("capture_payment: declined", None),
+        (None, None),
+    ]
+    found_out = ["it timed out", "olga said that it is failed", "otto said that it is refused"]
+    assert steps == [("otto said that it is refused", found_out)]
+    assert waits == [("waiting",)]
+    assert asked == [("e4", "o4", ["retry", "done", "refused", "failed", "cancel"])]
+    assert holds == [(["held", "released"],)]
+
+
+_WITH_WORDS = (
+    """
+    INSERT INTO placed_order (order_id, reference, currency, total_minor, lines, payment_methods, reason, created_by) VALUES
+        ('o1', 'w1', 'EUR', 1, '[]', '{}', 'Anne called', 't'),
+        ('o2', 'w2', 'EUR', 1, '[]', '{}', 'capture_payment: Anne has it', 't'),
+        ('o3', 'w3', 'EUR', 1, '[]', '{}', 'capture_payment: declined', 't'),
+        ('o4', 'w4', 'EUR', 1, '[]', '{}', NULL, 't')
+    """,
+    """
+    INSERT INTO execution (execution_id, flow, subject, driver, input, cancelled_because, reason, created_by) VALUES
+        ('e1', 'f', 'o1', 'events', '{}', 'Anne called', 'Anne called', 't'),
+        ('e2', 'f', 'o2', 'events', '{}', NULL, 'capture_payment: Anne has it', 't'),
+        ('e3', 'f', 'o3', 'events', '{}', NULL, 'capture_payment: declined', 't')
+    """,
+    """
+    INSERT INTO execution (execution_id, flow, subject, driver, input, waits_for, next_at, created_by) VALUES
+        ('e4', 'f', 'o4', 'events', '{}', 'authorise:act', NULL, 't')
+    """,
+    "INSERT INTO warehouse (warehouse_id) VALUES ('w')",
+    """
+    INSERT INTO stock (warehouse_id, sku, on_hand, available, held, version, as_of) VALUES ('w', 'CHAIR', 5, 3, 2, 1, now())
+    """,
+    "INSERT INTO stock_hold (order_id, sku, warehouse_id, quantity) VALUES ('o4', 'CHAIR', 'w', 2)",
+    """
+    INSERT INTO execution_step (execution_id, step, direction, state, key, tries, message, log) VALUES
+        ('e2', 'capture_payment', 'act', 'refused', 'k', 3, 'Anne has it',
+         '[{"number": 1, "message": "it timed out"}, {"number": 2, "message": "Anne saw none"},
+           {"number": 3, "message": "Anne has it"}]'),
+        ('e4', 'authorise', 'act', 'unknown', 'l', 1, 'the customer has to act', '[]')
+    """,
+    """
+    INSERT INTO audit_entry (actor, act, subject, detail) VALUES
+        ('otto', 'execution.cancel', 'execution/e1', '{"reason": "Anne called"}'),
+        ('olga', 'execution.resolve', 'execution/e2',
+         '{"reason": "Anne saw none", "step": "capture_payment", "state": "failed"}'),
+        ('otto', 'execution.resolve', 'execution/e2',
+         '{"reason": "Anne has it", "step": "capture_payment", "state": "refused"}')
+    """,
+)
+
+
 def contents(dsn: str) -> dict[str, list[dict[str, Any]]]:
     """Table → its rows, in an order of their own."""
     with psycopg.connect(dsn, options="-c search_path=hub", row_factory=dict_row) as hub:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import psutil
@@ -30,6 +31,8 @@ from tests.streams import INVENTORY
 pytestmark = pytest.mark.e2e
 
 LEASE_LIFE_S = 4
+#: In the command of a task's watchdog.
+WATCHDOG = "watchdog.py"
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,22 @@ def by_another_worker(stack: Watched, request: SyncRequest, dag_run_id: str) -> 
                 return None
 
         load(INVENTORY, systems, validate(INVENTORY, systems, eventually(begun)))
+
+
+@contextmanager
+def asleep(*processes: psutil.Process) -> Iterator[None]:
+    """Suspend *processes* as with their machine: with their watchdogs, which would end a task that sleeps alone."""
+    watchdogs = [
+        child for process in processes for child in process.children() if WATCHDOG in " ".join(child.cmdline())
+    ]
+    together = [*watchdogs, *processes]
+    for process in together:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(together):
+            process.resume()
 
 
 def sync_again(stack: Watched) -> None:
@@ -108,13 +127,10 @@ def test_an_overtaken_worker_cannot_write_and_reports_it(stack: Watched) -> None
     paused = stack.trigger(full=True)
     stack.wait_for_page(paused)
     sleeper = stack.task_process(paused, "extract")
-    sleeper.suspend()
-    try:
+    with asleep(sleeper):
         stack.sandbox.heal()
         stack.sandbox.live(stock_moves=30)
         by_another_worker(stack, FULL, "another worker")
-    finally:
-        sleeper.resume()
 
     assert stack.wait_for_end(paused) == "failed"
     assert "lost its lease" in stack.log_of(paused, "extract")
@@ -225,9 +241,7 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
     assert guards[0] is not None
     assert guards[1] is not None
     lost_at = time.monotonic()
-    guards[0].suspend()
-    sleeper.suspend()
-    try:
+    with asleep(guards[0], sleeper):
         guards[1].kill()
         victim.kill()
         stack.slow(0, "products")
@@ -235,9 +249,6 @@ def test_a_killed_worker_and_a_frozen_one_are_replaced_and_the_frozen_one_stays_
             "SELECT count(*) FROM landed_page JOIN sync_run USING (run_id) WHERE dag_run_id = %s", frozen
         )
         stack.wait_for_page(frozen, pages=landed[0] + 1)
-    finally:
-        sleeper.resume()
-        guards[0].resume()
 
     assert stack.wait_for_end(dead, "products") == "success"
     record_property("recovery_s of the killed one", round(time.monotonic() - lost_at, 1))

@@ -69,7 +69,7 @@ class Loaded:
 
         assert check.lost_webhooks(self.ask, taken) == 0
         assert check.doubled_changes(self.ask, self.began) == 0
-        assert self.count(DEAD_LETTERS) == self.dead_letters
+        assert self.count(DEAD_LETTERS) == self.dead_letters, self.ask(WHY_DEAD)
 
     def _triggered(self) -> str | None:
         with suppress(StackError, HubError):
@@ -84,6 +84,7 @@ class Loaded:
 
 
 DEAD_LETTERS = "SELECT count(*) FROM dead_letter WHERE state = 'dead'"
+WHY_DEAD = "SELECT subscriber, type, subject, cause, reason, first_seen_at FROM dead_letter WHERE state = 'dead'"
 UNREAD = "SELECT count(*) FROM event_consumer WHERE expires_at < clock_timestamp()"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,12 @@ from tests.events.worlds import publish, stock
 from tests.streams import INVENTORY
 
 MINIMAL = {"specversion": "1.0", "id": "a", "type": "io.cloudevents.test", "source": "https://cloudevents.io"}
+
+#: An absolute URI by RFC 3986: it begins with a scheme.
+URI = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]+")
+
+#: Where a reader finds the API.
+HERE = "https://hub.shop.example"
 
 #: What the conformance suite of CloudEvents calls invalid, by its names.
 INVALID: dict[str, Any] = {
@@ -116,20 +123,36 @@ def only(store: Store) -> Event:
 def test_an_event_of_ours_is_a_cloud_event(store: Store) -> None:
     publish(store, stock("CHAIR", 3, 5))
     event = only(store)
-    document = as_document(event)
+    document = as_document(event, HERE)
 
     assert checked(document) == document
     assert document["id"] == f"1-{event.position}"
     assert (document["type"], document["partitionkey"]) == ("crossdock.stock.changed", "CHAIR")
-    assert document["dataschema"] == "/hub/v1/event-types/crossdock.stock.changed/versions/1"
+    assert document["dataschema"] == f"{HERE}/hub/v1/event-types/crossdock.stock.changed/versions/1"
     assert document["data"]["available_quantity"] == 5
+
+
+def test_an_event_of_ours_is_valid_by_the_official_schema(store: Store) -> None:
+    folder = os.environ.get("HUB_VENDOR_SPECS")
+    if not folder:
+        pytest.skip(
+            "the schema is not part of the project: download cloudevents/formats/cloudevents.json of cloudevents/spec"
+            " as cloudevents.schema.json and set HUB_VENDOR_SPECS to its folder"
+        )
+    official = json.loads(Path(folder, "cloudevents.schema.json").read_text(encoding="utf-8"))
+    judge = jsonschema.validators.validator_for(official)(official, format_checker=jsonschema.FormatChecker())
+    publish(store, stock("CHAIR", 3, 5))
+    document = as_document(only(store), HERE)
+
+    judge.validate(document)
+    assert URI.fullmatch(document["dataschema"]), "the judge of formats may lack the one of addresses"
 
 
 def test_the_protobuf_says_the_same_as_the_json(store: Store) -> None:
     publish(store, stock("CHAIR", 3, 5))
     event = only(store)
-    document = as_document(event)
-    message = cloudevents_pb2.CloudEvent.FromString(cloudevents_protobuf.as_message(event))
+    document = as_document(event, HERE)
+    message = cloudevents_pb2.CloudEvent.FromString(cloudevents_protobuf.as_message(event, HERE))
 
     assert (message.id, message.source, message.type) == (document["id"], document["source"], document["type"])
     assert message.spec_version == "1.0"
@@ -137,7 +160,7 @@ def test_the_protobuf_says_the_same_as_the_json(store: Store) -> None:
     assert message.attributes["subject"].ce_string == document["subject"]
     assert message.attributes["time"].ce_timestamp.ToDatetime(event.time.tzinfo) == event.time
     assert set(message.attributes) == set(document) - {"id", "source", "type", "specversion", "data"}
-    batch = cloudevents_pb2.CloudEventBatch.FromString(cloudevents_protobuf.as_batch([event] * 3))
+    batch = cloudevents_pb2.CloudEventBatch.FromString(cloudevents_protobuf.as_batch([event] * 3, HERE))
     assert len(batch.events) == 3
 
 

@@ -26,6 +26,8 @@ from crossdock.http.client import HttpClient
 from crossdock.http.model import KeyRules
 from crossdock.integrations.attempts import repository, service
 from crossdock.integrations.attempts.model import AlreadyDone, Attempt, KeyReused, Outcome, Resolution, Write
+from crossdock.observability import decisions
+from crossdock.observability.decisions import AlreadyDecided, Decision
 from tests.chaos import children
 from tests.http.charging_server import A_DAY, BODY, ChargingServer
 from tests.http.raw_server import QUICK, RawServer, answer
@@ -68,6 +70,78 @@ def pass_time(store: Store, interval: str) -> None:
         f"UPDATE attempt SET sent_at = sent_at - interval '{interval}', open_until = open_until - interval '{interval}'"
         " RETURNING 1",
     )
+
+
+def asked(store: Store) -> list[Decision]:
+    with store.transaction() as work:
+        return decisions.find(work)
+
+
+class TestQuestion:
+    """Whoever waits for no other answer asks a person, from the moment at which the call must be over."""
+
+    def begin(self, store: Store, *, asks_person: bool = True) -> Attempt:
+        with store.transaction() as work:
+            return repository.begin(work, WRITE, longest=_LONG, asks_person=asks_person)[0]
+
+    def end(self, store: Store, attempt: Attempt, outcome: Outcome) -> None:
+        with store.transaction() as work:
+            repository.end(work, attempt, outcome, Resolution.GET if outcome is Outcome.DONE else None)
+
+    def test_nobody_is_asked_about_a_call_that_may_still_be_running(self, store: Store) -> None:
+        self.begin(store)
+        assert asked(store) == []
+
+    def test_a_person_is_asked_about_the_call_of_a_process_that_was_killed(self, store: Store) -> None:
+        attempt = self.begin(store)
+        query(store, "UPDATE decision SET opened_at = opened_at - interval '5 minutes' RETURNING 1")
+
+        (decision,) = asked(store)
+        assert (decision.subject, decision.about) == (str(attempt.attempt_id), "acme/order-4711")
+        assert decision.choices == ("done", "refused", "failed")
+
+    def test_nobody_is_asked_any_more_once_it_is_known(self, store: Store) -> None:
+        attempt = self.begin(store)
+        self.end(store, attempt, Outcome.UNKNOWN)
+        assert len(asked(store)) == 1
+
+        self.end(store, attempt, Outcome.DONE)
+        assert asked(store) == []
+
+    def test_a_webhook_that_says_it_withdraws_the_question(self, store: Store) -> None:
+        attempt = self.begin(store)
+        self.end(store, attempt, Outcome.UNKNOWN)
+        with store.transaction() as work:
+            repository.resolve(work, attempt.attempt_id, Outcome.FAILED, Resolution.WEBHOOK)
+
+        assert asked(store) == []
+
+    def test_of_a_step_the_step_asks(self, store: Store) -> None:
+        self.end(store, self.begin(store, asks_person=False), Outcome.UNKNOWN)
+        assert asked(store) == []
+
+    def test_of_two_people_the_second_learns_who_decided(self, store: Store) -> None:
+        self.end(store, self.begin(store), Outcome.UNKNOWN)
+        (decision,) = asked(store)
+        service.decide(store, decision, "failed", "not there", "ada")
+
+        assert only(store).outcome is Outcome.FAILED
+        with pytest.raises(AlreadyDecided, match="by ada"):
+            service.decide(store, decision, "done", "it is", "bob")
+
+    def test_who_uses_a_key_again_says_anew_whether_a_person_is_asked(self, store: Store) -> None:
+        """A step that failed is done by a person, who waits for no answer of a step."""
+        self.end(store, self.begin(store, asks_person=False), Outcome.FAILED)
+        self.end(store, self.begin(store), Outcome.UNKNOWN)
+
+        assert len(asked(store)) == 1
+
+    def test_a_key_that_is_used_again_asks_again(self, store: Store) -> None:
+        self.end(store, self.begin(store), Outcome.UNKNOWN)
+        service.decide(store, asked(store)[0], "failed", "not there", "ada")
+        self.end(store, self.begin(store), Outcome.UNKNOWN)
+
+        assert [decision.choice for decision in asked(store)] == [None]
 
 
 class TestOutcome:

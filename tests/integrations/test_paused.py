@@ -58,8 +58,11 @@ def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pyte
     return store
 
 
-def extract() -> str:
-    return stream_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN)
+def extract(notes: list[str] | None = None) -> str:
+    """Extract in a task; *notes* gets what it leaves for the note of its run."""
+    left = [] if notes is None else notes
+    ti = SimpleNamespace(xcom_push=lambda *, key, value: left.append(f"{key}: {value}"))
+    return stream_dags._extract(INVENTORY, SyncRequest(full=True, limit=10), DAG_RUN, ti)
 
 
 def test_a_run_of_a_paused_integration_is_skipped_without_calling_the_source(
@@ -67,8 +70,10 @@ def test_a_run_of_a_paused_integration_is_skipped_without_calling_the_source(
 ) -> None:
     integration_service.pause(connected, "commercetools", actor="otto")
 
+    notes: list[str] = []
     with pytest.raises(AirflowSkipException, match=r"paused by otto.*integration resume commercetools"):
-        extract()
+        extract(notes)
+    assert "paused by otto" in notes[0]
     assert len(shop.requests) == 0
     assert query(connected, "SELECT run_id FROM sync_run") == []
 

@@ -114,6 +114,42 @@ def test_two_authorisations_of_a_payment_are_an_alert_until_one_is_released(
         assert subject not in open_alerts(store)
 
 
+@pytest.mark.parametrize("accepted", [FactKind.CAPTURE_PENDING, FactKind.CAPTURED])
+@pytest.mark.parametrize("end", [FactKind.RECAPTURED, FactKind.VOIDED])
+def test_a_capture_that_is_taken_back_is_an_alert_until_it_is_made_good_or_given_up(
+    store: Store, monkeypatch: pytest.MonkeyPatch, accepted: FactKind, end: FactKind
+) -> None:
+    """Its order is confirmed, and nobody was told that it is not paid."""
+    with connected(store, monkeypatch) as gateways:
+        payment = gateways.authorise()
+        ref = {"gateway": "alpha", "payment_ref": "pay_alpha_authorise_1"}
+        subject, seen = ("payment_taken_back", payment.payment_id), []
+        for kind in (accepted, FactKind.CAPTURE_FAILED, end):
+            operation = "void_1" if end is FactKind.VOIDED and kind is end else "capture_1"
+            with store.transaction() as work:
+                payment_facts.apply(work, [fact(kind, operation, **ref)], FactOrigin.EVENT)
+            seen.append(subject in open_alerts(store))
+
+        assert seen == [False, True, False]
+
+
+def test_a_part_that_was_taken_back_is_an_alert_until_it_is_captured_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is captured is less than the payment then, as it was meant to be."""
+    with connected(store, monkeypatch) as gateways:
+        payment = gateways.authorise()
+        leg = gateways.capture(payment, 4_000, "c1")
+        assert leg.operation_ref is not None
+        ref = {"gateway": "alpha", "payment_ref": "pay_alpha_authorise_1", "occurred_at": datetime.now(UTC)}
+        report(store, fact(FactKind.CAPTURE_FAILED, leg.operation_ref, **ref))
+        subject, seen = ("payment_taken_back", payment.payment_id), [open_alerts(store)]
+        gateways.capture(payment, 4_000, "c2")
+        seen.append(open_alerts(store))
+
+    assert [subject in alerts for alerts in seen] == [True, False]
+
+
 @pytest.mark.parametrize("end", [FactKind.DISPUTE_CLOSED, FactKind.CHARGEBACK_REVERSED])
 def test_a_dispute_is_an_alert_with_its_deadline_until_it_is_closed(
     store: Store, monkeypatch: pytest.MonkeyPatch, end: FactKind

@@ -58,8 +58,22 @@ MODULES = {
         ),
     ),
     "signatures": _module(
-        ("events/webhooks_in/signatures.py",),
         (
+            "events/webhooks_in/signatures.py",
+            "events/webhooks_in/checks.py",
+            "events/webhooks_in/schemes/adyen.py",
+            "events/webhooks_in/schemes/aws_sns.py",
+            "events/webhooks_in/schemes/azure_event_grid.py",
+            "events/webhooks_in/schemes/google_pubsub.py",
+            "events/webhooks_in/schemes/hmac_header.py",
+            "events/webhooks_in/schemes/openid.py",
+            "events/webhooks_in/schemes/sendgrid.py",
+            "events/webhooks_in/schemes/standard.py",
+            "events/webhooks_in/schemes/token.py",
+            "events/webhooks_in/schemes/twilio.py",
+        ),
+        (
+            "events/webhooks_in/test_schemes.py",
             "events/webhooks_in/test_adyen_signatures.py",
             "events/webhooks_in/test_sendgrid_signatures.py",
             "events/webhooks_in/test_webhooks.py",

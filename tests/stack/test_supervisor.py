@@ -14,8 +14,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from crossdock.observability import restarts
-from crossdock.stack import lifecycle, processes, starts, supervisor, turns
+from crossdock.stack import lifecycle, ports, processes, starts, supervisor, turns
 from crossdock.stack.conditions import SILENT_LOOKS, Sign
+from crossdock.stack.home import write_json
 from crossdock.stack.supervisor import Duties, Supervisor
 
 #: Writes its heartbeat all the time, and has a child that outlives it.
@@ -125,6 +126,9 @@ def test_what_needs_a_database_is_replaced_after_the_database() -> None:
 
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
+    # A killed process ends when it is next given a processor. A look before that finds the database well.
+    while set(before) & set(processes.alive()):
+        time.sleep(0.01)
     rounds_until(watching, lambda: pid_of("database") != before["database"])
     assert pid_of("worker") == before["worker"], "in the same round the database was not back"
     rounds_until(watching, well(watching, "database", "worker"))
@@ -269,3 +273,14 @@ def test_down_ends_both_supervisors_though_each_replaces_the_other(stack_home: P
 def _is_free() -> bool:
     with turns.if_free() as free:
         return free
+
+
+def test_up_believes_the_supervisor_that_a_process_is_silent_and_does_not_count_again() -> None:
+    """While `up` counts, it has its turn, so that nobody replaces what is silent: on a busy machine for minutes."""
+    ports.assign()
+    for name in (starts.SUPERVISOR, "scheduler", "triggerer"):
+        start(name)
+    found = {"scheduler": {"state": "silent", "looks": 24, "waits_for": None}}
+    write_json(starts.conditions_file(starts.SUPERVISOR), found)
+
+    assert lifecycle._silent({"scheduler", "triggerer"}, lambda _: None) == {"scheduler"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossdock.core.instants import from_utc_text
+from crossdock.core.instants import from_utc_text, utc_text
 from crossdock.core.limits import MAX_SHARDS
 from crossdock.sync.model import Window
 from crossdock.sync.ranges import by_id, by_keys, by_time
@@ -56,6 +56,17 @@ def test_every_instant_of_the_window_lies_in_exactly_one_range(
     assert holding <= 1
     if window.low is not None and window.low <= at < window.high:
         assert holding == 1
+
+
+@given(instants, instants, sizes, ticks)
+def test_an_open_ended_read_holds_every_later_instant_once(
+    one: datetime, other: datetime, records: int, at: datetime
+) -> None:
+    """A clock that was ahead dated records after the window's end."""
+    window = Window(min(one, other), max(one, other))
+    holding = sum(holds_instant(part, at) for part in by_time(window, records, open_ended=True))
+
+    assert holding == int(at >= from_utc_text(utc_text(min(one, other))))
 
 
 @given(instants, sizes, ticks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import replace
 from typing import Any
@@ -105,7 +106,8 @@ def test_microsofts_reader_finds_no_fault_in_any_card(cards: list[dict[str, Any]
 def test_what_a_record_says_is_shown_as_it_is(cards: list[dict[str, Any]]) -> None:
     """As rendered: no Markdown is processed, nothing becomes a link, a picture or a date."""
     for text, found in zip(HOSTILE.values(), cards[-len(HOSTILE) :], strict=True):
-        shown = printable(text).strip().replace("{{", "{ {")
+        # Its reader takes two braces for a date, so no two stay together.
+        shown = re.sub(r"\{(?=\{)", "{ ", printable(text).strip())
         assert found["text"].count(shown) >= len(_FIELDS) + 3
         assert (found["markdown"], found["links"]) == ([], [])
         assert {*found["tags"]} <= {"DIV", "SPAN"}

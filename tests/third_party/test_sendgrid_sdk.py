@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from crossdock.connectors.sendgrid.actions import SEND_MAIL
-from crossdock.events.webhooks_in.signatures import WebhookRules, verify
+from crossdock.events.webhooks_in.rules import WebhookRules
+from crossdock.events.webhooks_in.signatures import verify
 from crossdock.sandbox.engine import codec
 from crossdock.sandbox.sendgrid.mail_system import FakeMailSystem
 from crossdock.sandbox.sendgrid.webhooks import WebhookSender, events_of

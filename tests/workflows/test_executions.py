@@ -10,8 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crossdock.core.errors import Conflict
+from crossdock.app import decisions as decision_cases
+from crossdock.core.errors import BadRequest, Conflict
+from crossdock.core.roles import Role
 from crossdock.db.database import Store
+from crossdock.observability import decisions
+from crossdock.observability.decisions import AlreadyDecided, Decision, DecisionKind
 from crossdock.workflows import repository, service
 from crossdock.workflows.model import (
     Direction,
@@ -87,6 +91,27 @@ def test_a_refusal_undoes_what_was_done_the_last_first(store: Store, world: Worl
     assert world.calls[-1] == ("authorise", Direction.UNDO)
 
 
+def test_a_call_whose_process_is_known_to_be_dead_is_repeated_now_and_not_when_it_must_be_over(
+    store: Store, world: World
+) -> None:
+    world.fates["authorise", Direction.ACT] = deque([Fate.KILLED_AFTER])
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    with pytest.raises(Killed):
+        service.advance(store, {flow.name: flow}, execution_id)
+    with store.transaction() as work:
+        work.execute("UPDATE execution_step SET next_at = now() + interval '1 hour' WHERE state = 'open'")
+    waits = service.advance(store, {flow.name: flow}, execution_id)
+    with pytest.raises(Conflict):
+        service.retry(store, execution_id, reason="it takes long", actor="olga")
+    service.retry(store, execution_id, reason="its process was killed", actor="otto", process_is_dead=True)
+    ended = go_on(store, flow, execution_id)
+
+    assert waits.state is ExecutionState.RUNNING
+    assert ended.state is ExecutionState.COMPLETED
+    assert world.there["authorise"] == 1
+
+
 def test_an_unknown_outcome_is_asked_about_before_anything_else(store: Store, world: World) -> None:
     """Neither is the step before it undone, nor does the next one begin."""
     world.fates["authorise", Direction.ACT] = deque([Fate.TIMES_OUT_AFTER] * 2)
@@ -96,6 +121,31 @@ def test_an_unknown_outcome_is_asked_about_before_anything_else(store: Store, wo
     assert ended.state is ExecutionState.COMPLETED
     assert [step for step, _ in world.calls] == ["check", *["authorise"] * 3, "capture", "tell"]
     assert world.there["authorise"] == 1
+
+
+def test_who_waits_for_anothers_word_is_tried_again_and_undone_only_when_it_is_there(
+    store: Store, world: World
+) -> None:
+    """It is neither a failure nor a loss of the answer, and has a state of its own: nobody compares messages."""
+    world.fates["authorise", Direction.ACT] = deque([Fate.WAITS] * 2)
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    for _ in range(3):
+        service.advance(store, {flow.name: flow}, execution_id, once=True)
+    waits = steps(store, execution_id)
+    with store.transaction() as work:
+        work.execute("UPDATE execution_step SET next_at = now() + interval '1 hour' WHERE state = 'waiting'")
+    service.retry(store, execution_id, reason="she says that she has paid", actor="otto")
+    service.cancel(store, execution_id, reason="too late", actor="otto")
+    ended = go_on(store, flow, execution_id)
+
+    assert waits["authorise", Direction.ACT] is StepState.WAITING
+    assert ended.state is ExecutionState.UNDONE
+    assert [call for call in world.calls if call[0] == "authorise"] == [
+        *[("authorise", Direction.ACT)] * 3,
+        ("authorise", Direction.UNDO),
+    ]
+    assert world.there["authorise"] == 0
 
 
 def test_what_nobody_knows_waits_for_a_person_and_is_never_taken_for_failed(store: Store, world: World) -> None:
@@ -148,7 +198,7 @@ def test_a_completed_one_can_be_cancelled_and_is_undone_as_a_whole(store: Store,
     service.cancel(store, execution_id, reason="twice", actor="otto")
     ended = go_on(store, flow, execution_id)
 
-    assert (ended.state, ended.reason) == (ExecutionState.UNDONE, "the customer changed her mind")
+    assert (ended.state, ended.reason) == (ExecutionState.UNDONE, "cancelled by otto")
     assert (world.there["authorise"], world.there["capture"]) == (0, 0)
 
 
@@ -241,3 +291,92 @@ def test_whatever_happens_all_is_done_or_all_is_undone(
     assert max(world.there.values(), default=0) <= 1
     expected = 1 if found.state is ExecutionState.COMPLETED else 0
     assert [world.there[name] for name in EFFECTS] == [expected] * 2
+
+
+def test_what_waits_for_a_person_is_a_decision_that_is_made_once(store: Store, world: World) -> None:
+    """By the decision or by the order's own route: whoever comes second is refused, and it says who was first."""
+    world.fates["authorise", Direction.ACT] = deque([Fate.TIMES_OUT_BEFORE] * 8)
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    go_on(store, flow, execution_id)
+    (first,) = opened(store)
+    made(store, first, "retry", actor="otto")
+    go_on(store, flow, execution_id)
+    (second,) = opened(store)
+    with pytest.raises(AlreadyDecided, match="by otto"):
+        service.retry(store, execution_id, reason="too", actor="olga", decision_id=first.decision_id)
+    service.resolve(store, execution_id, StepState.FAILED, reason="not in the dashboard", actor="olga")
+    ended = go_on(store, flow, execution_id)
+
+    assert (first.about, first.choices) == ("ord_1", ("retry", "done", "refused", "failed", "cancel"))
+    assert "Nobody knows what became of authorise" in first.question
+    with store.transaction() as work:
+        found = decisions.find(work, is_open=None, about="ord_1")
+    assert [(one.choice, one.decided_by) for one in found] == [("retry", "otto"), ("failed", "olga")]
+    assert second.decision_id == found[1].decision_id
+    assert opened(store) == []
+    assert ended.state is ExecutionState.UNDONE
+    with pytest.raises(AlreadyDecided):
+        made(store, second, "done", actor="otto")
+
+
+def test_a_choice_that_is_not_there_decides_nothing_and_a_cancellation_does(store: Store, world: World) -> None:
+    world.fates["authorise", Direction.ACT] = deque([Fate.TIMES_OUT_BEFORE] * 4)
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    go_on(store, flow, execution_id)
+    (decision,) = opened(store)
+    with pytest.raises(BadRequest, match="retry, done"):
+        made(store, decision, "perhaps", actor="otto")
+    made(store, decision, "cancel", actor="otto")
+
+    assert opened(store) == []
+    assert go_on(store, flow, execution_id).reason == "cancelled by otto"
+
+
+def test_a_decision_is_asked_again_as_it_is_now_and_not_twice(store: Store) -> None:
+    with store.transaction() as work:
+        for question in ("it failed", "it failed again"):
+            decisions.ask(
+                work,
+                DecisionKind.STEP,
+                "exe_1",
+                about="ord_1",
+                question=question,
+                choices=("retry",),
+                role=Role.OPERATOR,
+            )
+        mine, others = (decisions.find(work, roles=[role]) for role in (Role.OPERATOR, Role.USER))
+
+    assert [decision.question for decision in mine] == ["it failed again"]
+    assert others == []
+
+
+@pytest.mark.parametrize("step", ["tell", "authorise"])
+def test_nothing_is_offered_after_which_the_same_would_be_asked_again(store: Store, world: World, step: str) -> None:
+    """An undo, and a step after the pivot, are made in the end: that they had no effect decides nothing."""
+    direction = Direction.ACT if step == "tell" else Direction.UNDO
+    world.fates[step, direction] = deque([Fate.FAILED] * 20)
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    go_on(store, flow, execution_id)
+    if direction is Direction.UNDO:
+        service.cancel(store, execution_id, reason="r", actor="otto")
+        go_on(store, flow, execution_id)
+    (decision,) = opened(store)
+
+    assert decision.choices == (("retry", "done", "cancel") if step == "tell" else ("retry", "done"))
+    with pytest.raises(Conflict, match="retry, done"):
+        service.resolve(store, execution_id, StepState.FAILED, reason="r", actor="otto")
+    assert opened(store) == [decision]
+
+
+def opened(store: Store) -> list[Decision]:
+    with store.transaction() as work:
+        return decisions.find(work)
+
+
+def made(store: Store, decision: Decision, choice: str, *, actor: str) -> None:
+    with store.transaction() as work:
+        now = decisions.get(work, decision.decision_id)
+    decision_cases.make(store, now, choice, reason="r", actor=actor)

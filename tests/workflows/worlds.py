@@ -20,6 +20,8 @@ from crossdock.workflows.model import (
     Step,
     StepCall,
     StepKind,
+    TryEnd,
+    Waiting,
 )
 
 
@@ -32,6 +34,7 @@ class Fate(StrEnum):
 
     DONE = "done"
     REFUSED = "refused"
+    WAITS = "waits"
     FAILED = "failed"
     TIMES_OUT_BEFORE = "times_out_before"
     TIMES_OUT_AFTER = "times_out_after"
@@ -50,13 +53,15 @@ class World:
     changes: list[Change] = field(default_factory=list)
     _keys: set[str] = field(default_factory=set)
 
-    def outside(self, call: StepCall) -> Ended:
+    def outside(self, call: StepCall) -> TryEnd:
         queue = self.fates[call.step, call.direction]
         fate = queue.popleft() if queue else Fate.DONE
         self.calls.append((call.step, call.direction))
         match fate:
             case Fate.KILLED_BEFORE:
                 raise Killed
+            case Fate.WAITS:
+                return Waiting("the customer has to act")
             case Fate.TIMES_OUT_BEFORE:
                 return Unknown("no answer")
             case Fate.FAILED:

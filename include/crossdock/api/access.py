@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,23 +23,13 @@ from starlette.routing import BaseRoute
 from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database, lookups
 from crossdock.api.problems import Problem
 from crossdock.core.log import logger
+from crossdock.core.roles import Role
 from crossdock.core.settings import settings
 
 log = logger(__name__)
 
 #: No token is accepted unseen: whether one was revoked, only Airflow's database says.
 _WHAT = "it says whether a token is still valid"
-
-
-class Role(StrEnum):
-    VIEWER = "viewer"
-    #: A business user: executes what others defined.
-    USER = "user"
-    #: Defines and tests.
-    DEVELOPER = "developer"
-    #: Deploys, replays, connects systems.
-    OPERATOR = "operator"
-    ADMIN = "admin"
 
 
 #: Airflow's name of a role in lower case → ours. The simple auth manager has viewer, user, op and admin; FAB has Viewer,

@@ -11,7 +11,7 @@ from fastapi import Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api import personal_data
-from crossdock.api.access import Caller, Role, guard, refuse_without
+from crossdock.api.access import Caller, guard, refuse_without
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.integration_health import IntegrationId
@@ -19,6 +19,7 @@ from crossdock.api.problems import Problem, ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.airflow.systems import client_of
+from crossdock.core.roles import Role
 from crossdock.db.database import Store
 from crossdock.integrations.actions import service
 from crossdock.integrations.actions.model import Action, ActionKind, Done, Ended, Failed, Refused, Unknown

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from crossdock.api.airflow_lookups import AirflowUnavailable
 from crossdock.api.problems import Problem
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.ids import NO_PORT
 from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
 
@@ -37,7 +38,7 @@ class AirflowConnections:
         return airflow_connection.find(connection_id)
 
     def create(self, connection: Connection) -> None:
-        status = self._call("POST", "", _document(connection))
+        status = self._call("POST", "", document_of(connection))
         if status == HTTPStatus.CONFLICT:
             raise Conflict(
                 f"Airflow already has a connection {connection.connection_id!r}. To use it as it is, add the "
@@ -46,7 +47,7 @@ class AirflowConnections:
         _refuse_others(status)
 
     def replace(self, connection: Connection) -> None:
-        status = self._call("PATCH", f"/{quote(connection.connection_id, safe='')}", _document(connection))
+        status = self._call("PATCH", f"/{quote(connection.connection_id, safe='')}", document_of(connection))
         if status == HTTPStatus.NOT_FOUND:
             raise NotFound(f"Airflow's database has no connection {connection.connection_id!r}")
         _refuse_others(status)
@@ -76,12 +77,13 @@ class AirflowConnections:
         return answer.status_code
 
 
-def _document(connection: Connection) -> dict[str, Any]:
+def document_of(connection: Connection) -> dict[str, Any]:
+    """Write *connection* as Airflow's API has it."""
     return {
         "connection_id": connection.connection_id,
         "conn_type": connection.conn_type,
         "host": connection.host,
-        "port": connection.port,
+        "port": connection.port or NO_PORT,
         "schema": connection.schema,
         "login": connection.login,
         "password": connection.password,

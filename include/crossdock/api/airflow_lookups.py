@@ -90,7 +90,8 @@ def lookups() -> AirflowLookups:
 @dataclass
 class _Known(Generic[Answer]):
     answer: Answer
-    #: By the monotonic clock: until when it is used without asking, and while Airflow does not answer.
+    #: By the monotonic clock: when it was given, until when it is used without asking, and while Airflow does not answer.
+    at: float
     fresh_until: float
     until: float
 
@@ -114,9 +115,13 @@ class Remembered(Generic[Answer]):
         self._known: dict[str, _Known[Answer]] = {}
         self._asked: dict[str, Future[Answer]] = {}
 
-    async def of(self, name: str) -> Answer:
+    async def of(self, name: str, *, fresh_s: float | None = None) -> Answer:
         """
         Find the answer.
+
+        Args:
+            name: What is asked for.
+            fresh_s: Asks again where the answer is older than that; None for what holds for all.
 
         Raises:
             NotFound: there is none.
@@ -124,7 +129,7 @@ class Remembered(Generic[Answer]):
 
         """
         now, known = time.monotonic(), self._known.get(name)
-        if known and now < known.fresh_until:
+        if known and now < (known.fresh_until if fresh_s is None else known.at + fresh_s):
             return known.answer
         try:
             answer = await self._ask(name, _PATIENCE_OF_KNOWN_S if known else PATIENCE_S)
@@ -136,7 +141,7 @@ class Remembered(Generic[Answer]):
             self._known.pop(name, None)
             raise
         now = time.monotonic()
-        self._known[name] = _Known(answer, now + self._fresh_s, now + self._stale_s)
+        self._known[name] = _Known(answer, now, now + self._fresh_s, now + self._stale_s)
         return answer
 
     async def _ask(self, name: str, patience_s: float) -> Answer:
@@ -192,3 +197,11 @@ def is_of_airflows_database(error: BaseException) -> bool:
     from sqlalchemy import exc  # noqa: PLC0415
 
     return isinstance(error, exc.DBAPIError | exc.TimeoutError)
+
+
+@cache
+def airflow_base_url() -> str:
+    """Read the address that Airflow is configured with, e.g. that of a proxy before it; empty where there is none."""
+    from airflow.configuration import conf  # noqa: PLC0415  this room is imported by all of Airflow
+
+    return str(conf.get("api", "base_url", fallback=""))

@@ -14,10 +14,13 @@ from crossdock.api import (
     audit,
     availability,
     dead_letters,
+    decisions,
+    declarations,
     events,
     health,
     integration_health,
     integrations,
+    journeys,
     mails,
     orders,
     overview,
@@ -27,14 +30,16 @@ from crossdock.api import (
     records,
     runs,
     streams,
+    warehouses,
     webhooks,
 )
-from crossdock.api.access import Role, guard
+from crossdock.api.access import guard
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.openapi import document
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router, guarded
 from crossdock.api.slow_requests import bound_requests
+from crossdock.core.roles import Role
 
 #: The answers that every route may give. FastAPI's own 422 does not occur: an invalid request gets 400.
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -62,13 +67,17 @@ _RESOURCES = (
     runs,
     records,
     integrations,
+    declarations,
     actions,
     attempts,
     mails,
     orders,
+    decisions,
+    journeys,
     payments,
     integration_health,
     availability,
+    warehouses,
     events,
     dead_letters,
     quarantine,

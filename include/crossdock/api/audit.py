@@ -10,11 +10,12 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from crossdock.api import personal_data
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN, QueryTimestamp
+from crossdock.core.roles import Role
 from crossdock.observability import audit
 from crossdock.observability.audit import Entry
 

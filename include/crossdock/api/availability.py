@@ -9,7 +9,7 @@ from fastapi import Path
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, StrictBool
 
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.problems import ProblemDocument
@@ -19,6 +19,7 @@ from crossdock.api.validation import PLAIN
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory import service as inventory_service
 from crossdock.commerce.inventory.service import Rebuilt
+from crossdock.core.roles import Role
 
 router = Router(tags=["availability"])
 

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from crossdock.api import personal_data
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.idempotency import KEYED, OneEffect
@@ -34,6 +34,7 @@ from crossdock.api.selection import (
 )
 from crossdock.api.validation import PLAIN
 from crossdock.app.event_types import event_types
+from crossdock.core.roles import Role
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.dead_letters.repository import CauseCount, DeadLetter

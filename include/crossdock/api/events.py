@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossdock.api import personal_data
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
+from crossdock.api.airflow_lookups import airflow_base_url
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.problems import ProblemDocument
+from crossdock.api.problems import ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import MOST_EXACT, PLAIN, Timestamp
 from crossdock.app.event_types import event_types
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
+from crossdock.core.roles import Role
 from crossdock.events import cloudevents, cloudevents_protobuf
 from crossdock.events import store as event_store
 from crossdock.events.model import ORIGIN, Event, Position, parse_event_id
@@ -36,7 +38,16 @@ router = Router(tags=["events"])
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 _ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
-_PROTOBUF: dict[str, Any] = {"content": {cloudevents_protobuf.BATCH_MEDIA_TYPE: {}}, "description": "CloudEvents."}
+_LINK: dict[str, Any] = {"description": "The next page, `rel=next`; as `next_cursor`.", "schema": {"type": "string"}}
+_PAGE: dict[str, Any] = {
+    "content": {cloudevents.BATCH_MEDIA_TYPE: {}, cloudevents_protobuf.BATCH_MEDIA_TYPE: {}},
+    "headers": {"Link": _LINK},
+    "description": "A page, or a batch of CloudEvents, by the Accept header.",
+}
+_EVENT: dict[str, Any] = {
+    "content": {cloudevents.MEDIA_TYPE: {}, cloudevents_protobuf.MEDIA_TYPE: {}},
+    "description": "A CloudEvent, in JSON or Protocol Buffers by the Accept header; in binary mode, its data.",
+}
 #: Listed in the document; an unknown type is refused with the nearest one.
 _TYPES: dict[str, Any] = {"enum": event_types().names}
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "It does not exist."}}
@@ -46,7 +57,7 @@ class EventsPage(BaseModel):
     """One page of events."""
 
     events: list[dict[str, Any]] = Field(description="CloudEvents 1.0, in the order of the store.")
-    next_cursor: str | None = Field(
+    next_cursor: str = Field(
         description="Pass it as `cursor` to continue; the last page has one too, to follow the store."
     )
 
@@ -159,7 +170,7 @@ class EventReplayBody(EventSelection):
     summary="List events",
     dependencies=[guard(Role.VIEWER)],
     response_model=EventsPage,
-    responses={200: _PROTOBUF},
+    responses={200: _PAGE, **documented(410)},
 )
 def list_events(
     store: OpenStore,
@@ -176,50 +187,70 @@ def list_events(
     cursor: Annotated[str | None, cursor_like(_CURSOR)] = None,
     limit: Limit = 100,
 ) -> Any:
-    """List events as CloudEvents, in the order of the store. Personal data is masked; get one event to see it."""
+    """
+    List events as CloudEvents, in the order of the store. Personal data is masked; get one event to see it.
+
+    The cursor stays right while events arrive. 410 says that events after it were deleted, after their retention.
+    """
     selection = Selection(
-        after=_cursor_position(cursor),
+        after=_position_of(cursor) if cursor else ORIGIN,
         types=event_types().known(type or ()),
         key=key,
         silent=silent,
     )
     with store.transaction() as work:
-        select = event_store.newest if latest and cursor is None else event_store.select
-        events = select(work, selection, limit=limit)
-    shown = [personal_data.masked_event(event) for event in events]
+        if latest and cursor is None:
+            # Before the events: what comes after them comes after this.
+            after = event_store.horizon(work)
+            events = event_store.newest(work, selection, limit=limit)
+            after = events[-1].at if events else after
+        else:
+            events, after = event_store.follow(work, selection, limit=limit)
+    return _page(request, [personal_data.masked_event(event) for event in events], _cursor_of(after))
+
+
+def _page(request: Request, events: list[Event], cursor: str) -> Response:
+    following = request.url.remove_query_params(["cursor", "latest"]).include_query_params(cursor=cursor)
+    headers = {"Link": f'<{following.path}?{following.query}>; rel="next"'}
+    base_url = _base_url(request)
     if _wants(request, cloudevents_protobuf.BATCH_MEDIA_TYPE):
-        return Response(cloudevents_protobuf.as_batch(shown), media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
-    after = events[-1].at if events else selection.after
-    return EventsPage(
-        events=[cloudevents.as_document(event) for event in shown],
-        next_cursor=".".join(map(str, after)) if after != ORIGIN else None,
-    )
+        batch = cloudevents_protobuf.as_batch(events, base_url)
+        return Response(batch, headers=headers, media_type=cloudevents_protobuf.BATCH_MEDIA_TYPE)
+    documents = [cloudevents.as_document(event, base_url) for event in events]
+    if _wants(request, cloudevents.BATCH_MEDIA_TYPE):
+        return Response(msgspec.json.encode(documents), headers=headers, media_type=cloudevents.BATCH_MEDIA_TYPE)
+    page = {"events": documents, "next_cursor": cursor}
+    return Response(msgspec.json.encode(page), headers=headers, media_type="application/json")
 
 
 @router.get(
     "/events/{event_id}",
     summary="Get an event",
     response_model=dict[str, Any],
-    responses=_NONE,
+    responses=_NONE | {200: _EVENT},
 )
 def show_event(
     store: OpenStore,
     request: Request,
     caller: Annotated[Caller, guard(Role.VIEWER)],
     event_id: Annotated[str, Path(pattern=_ID)],
+    mode: Annotated[
+        Literal["structured", "binary"],
+        Query(description="`binary`: the attributes as `ce-` headers, the data as the body."),
+    ] = "structured",
 ) -> Any:
     """Read an event as a CloudEvent. Personal data is shown to operators only, and recorded in the audit trail."""
     with store.transaction() as work:
         event = event_store.get(work, parse_event_id(event_id))
     fields = personal_data.fields_of_event(event.type)
     is_shown = personal_data.reveal(store, caller, f"events/{event_id}", json.loads(event.data), fields)
-    return _answer(request, event if is_shown else personal_data.masked_event(event))
-
-
-def _answer(request: Request, event: Event) -> Response:
+    shown = event if is_shown else personal_data.masked_event(event)
+    base_url = _base_url(request)
+    if mode == "binary":
+        return Response(shown.data, headers=cloudevents.as_headers(shown, base_url))
     if _wants(request, cloudevents_protobuf.MEDIA_TYPE):
-        return Response(cloudevents_protobuf.as_message(event), media_type=cloudevents_protobuf.MEDIA_TYPE)
-    return Response(msgspec.json.encode(cloudevents.as_document(event)), media_type="application/cloudevents+json")
+        return Response(cloudevents_protobuf.as_message(shown, base_url), media_type=cloudevents_protobuf.MEDIA_TYPE)
+    return Response(msgspec.json.encode(cloudevents.as_document(shown, base_url)), media_type=cloudevents.MEDIA_TYPE)
 
 
 @router.get("/event-types", summary="List event types", dependencies=[guard(Role.VIEWER)])
@@ -333,9 +364,18 @@ def _selection(store: OpenStore, body: EventSelection) -> Selection:
     )
 
 
-def _cursor_position(cursor: str | None) -> Position:
-    return Position(*map(int, cursor.split("."))) if cursor else ORIGIN
+def _cursor_of(position: Position) -> str:
+    return ".".join(map(str, position))
+
+
+def _position_of(cursor: str) -> Position:
+    return Position(*map(int, cursor.split(".")))
+
+
+def _base_url(request: Request) -> str:
+    """Read where the caller finds the API: as Airflow is configured, since a proxy hides it, or as the request came."""
+    return (airflow_base_url() or str(request.base_url)).rstrip("/")
 
 
 def _wants(request: Request, media_type: str) -> bool:
-    return media_type in request.headers.get("accept", "")
+    return media_type in request.headers.get("accept", "").lower()

@@ -17,6 +17,7 @@ class _Phrase(NamedTuple):
 #: None where no request helps: a client cannot run a migration.
 _PHRASES: dict[HintId, _Phrase | None] = {
     HintId.LIST_ATTEMPTS: _Phrase("List the calls without a known outcome", "GET /hub/v1/attempts"),
+    HintId.LIST_DECISIONS: _Phrase("List what waits for a person", "GET /hub/v1/decisions"),
     HintId.LIST_ORDERS: _Phrase("List the orders that are not finished", "GET /hub/v1/orders?state=open"),
     HintId.SHOW_PAYMENT: _Phrase("See the payment", "GET /hub/v1/payments/{subject}"),
     HintId.LIST_PAYMENTS: _Phrase(
@@ -24,7 +25,8 @@ _PHRASES: dict[HintId, _Phrase | None] = {
     ),
     HintId.LIST_DEAD_LETTERS: _Phrase("List the dead letters", "GET /hub/v1/dead-letters"),
     HintId.LIST_QUARANTINE: _Phrase("List the quarantine", "GET /hub/v1/quarantine"),
-    HintId.LIST_EVENTS: _Phrase("List the latest events", "GET /hub/v1/events"),
+    HintId.LIST_EVENTS: _Phrase("List the latest events", "GET /hub/v1/events?latest=true"),
+    HintId.FOLLOW_AGAIN: _Phrase("Begin with the oldest event that is kept", "GET /hub/v1/events"),
     HintId.LIST_EVENT_TYPES: _Phrase("List event types with their JSON Schemas", "GET /hub/v1/event-types"),
     HintId.LIST_REPLAYS: _Phrase("List the replays", "GET /hub/v1/replays"),
     HintId.LIST_RUNS: _Phrase("List recent runs", "GET /hub/v1/runs"),

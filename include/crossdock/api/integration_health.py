@@ -9,13 +9,14 @@ import msgspec
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Role, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.core.errors import NotFound
+from crossdock.core.roles import Role
 from crossdock.db.database import Work
 from crossdock.http import call_metrics, shared_breaker
 from crossdock.http.breaker import Outage, Phase

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Path, Response
+from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.airflow_connections import Connections
 from crossdock.api.definitions import integration_added, integrations_changed
 from crossdock.api.dependencies import OpenStore
@@ -23,6 +23,7 @@ from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_changed, on_resumed
 from crossdock.app.streams import streams_by_kind
 from crossdock.core.errors import NotFound
+from crossdock.core.roles import Role
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service
@@ -138,10 +139,22 @@ def list_manifests() -> KindsDocument:
 @router.get(
     "/kinds/{kind}", summary="Get a kind with its schemas", dependencies=[guard(Role.VIEWER)], responses=documented(404)
 )
-def show_kind(kind: Annotated[str, Path(max_length=63, pattern=PLAIN)]) -> KindDocument:
+def show_kind(
+    kind: Annotated[str, Path(max_length=63, pattern=PLAIN)],
+    integration_id: Annotated[
+        str | None,
+        Query(
+            pattern=INTEGRATION_ID,
+            description="Only the credentials that this integration needs, where a file decides that.",
+        ),
+    ] = None,
+) -> KindDocument:
     if kind not in manifests():
         raise NotFound(f"There is no kind {kind!r} of integration. Kinds: {', '.join(manifests())}")
-    return _kind_document(manifests()[kind])
+    found = _kind_document(manifests()[kind])
+    if integration_id is not None:
+        found.credentials = dict(manifests()[kind].credentials_of_integration(integration_id))
+    return found
 
 
 @router.get("/integrations", summary="List integrations with their health", dependencies=[guard(Role.VIEWER)])

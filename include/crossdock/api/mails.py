@@ -10,7 +10,7 @@ import msgspec
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.actions import Clients
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
@@ -22,6 +22,7 @@ from crossdock.api.selection import Id, Strict, not_there
 from crossdock.app import mail
 from crossdock.commerce.mail import repository, service
 from crossdock.commerce.mail.model import Mailbox, MailRecord, MailState
+from crossdock.core.roles import Role
 from crossdock.integrations.model import INTEGRATION_ID
 
 router = Router(tags=["mails"])

@@ -11,23 +11,27 @@ import msgspec
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field, StrictInt
 
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
-from crossdock.api.payments import Currency, Gateway, ReturnUrl, Token
+from crossdock.api.payments import BooksDocument, Currency, Gateway, ReturnUrl, Token
 from crossdock.api.personal_data import masked, reveal
 from crossdock.api.problems import incomplete
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, WithReason, not_there
 from crossdock.api.validation import WHOLE
+from crossdock.app.order_runs import run_id_of
 from crossdock.app.orders import not_called, order_flows
 from crossdock.commerce.orders import placed_repository, service, steps
 from crossdock.commerce.orders.placement import Line, NewOrder, OrderState, PlacedOrder
+from crossdock.commerce.payments import repository as payment_repository
 from crossdock.commerce.payments.model import ANY_GATEWAY
 from crossdock.core.money import CURRENCIES
+from crossdock.core.roles import Role
 from crossdock.core.settings import settings
 from crossdock.db.database import Store, Work
+from crossdock.integrations.model import INTEGRATION_ID
 from crossdock.workflows import repository as executions
 from crossdock.workflows import service as engine
 from crossdock.workflows.model import Direction, Driver, ExecutionState, Flow, StepProgress, StepState
@@ -35,10 +39,11 @@ from crossdock.workflows.model import Direction, Driver, ExecutionState, Flow, S
 router = Router(tags=["orders"])
 
 _NONE = not_there("order")
-_PERSONAL = frozenset({"email", "customer_name"})
+_PERSONAL = frozenset({"email", "customer_name", "reason_given"})
 
 OrderId = Annotated[str, Path(pattern=r"^ord_[0-9a-f]{32}$", description="The hub's ID of the order.")]
 Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["web-10042"])]
+CustomerReference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{3,64}$", examples=["customer-77"])]
 Sku = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
 
@@ -63,6 +68,10 @@ class OrderRequest(Strict):
     email: Annotated[str, Field(pattern=r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}$")]
     customer_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2: where it goes.")] | None = None
+    customer_reference: CustomerReference | None = Field(
+        None,
+        description="The customer's ID in the shop, never a name. Adyen requires it: it stores payment methods by customer.",
+    )
     payment_method: Token | None = Field(None, description="The token of the payment method, for every gateway.")
     payment_methods: dict[Gateway, Token] = Field(
         default_factory=dict,
@@ -71,6 +80,23 @@ class OrderRequest(Strict):
         description="Tokens by gateway, where each has its own.",
     )
     return_url: ReturnUrl | None = None
+    driver: Driver | None = Field(
+        None,
+        description="What drives it: `events`, or the DAG place_order (`dag`), with its next batch or in a run of its own. "
+        "HUB_ORDER_DRIVER where it is left out.",
+    )
+    platform: (
+        Annotated[
+            str,
+            Field(
+                pattern=INTEGRATION_ID,
+                description="The integration of the commerce platform that has the order, under the reference as its number: "
+                "the hub writes back there how the order ends.",
+                examples=["shop_eu"],
+            ),
+        ]
+        | None
+    ) = None
 
     def order(self) -> NewOrder:
         """
@@ -94,6 +120,8 @@ class OrderRequest(Strict):
             country=self.country,
             payment_methods=methods,
             return_url=self.return_url,
+            platform=self.platform,
+            customer_reference=self.customer_reference,
         )
         if not 0 < new.total_minor <= _MOST_MINOR:
             raise incomplete("/lines", f"cost {new.total_minor} minor units together; expected 1 to {_MOST_MINOR}")
@@ -124,7 +152,7 @@ class OrderSummary(BaseModel):
     total_minor: int
     email: str | None = Field(description="Masked, except for operators in the route of one order.")
     customer_name: str | None = Field(description="Masked, except for operators in the route of one order.")
-    reason: str | None = Field(description="Why it is cancelled.")
+    reason: str | None = Field(description="Why it is cancelled; of a person, who had it cancelled.")
     created_at: datetime
     created_by: str
     changed_at: datetime
@@ -135,15 +163,33 @@ class OrderDocument(OrderSummary):
 
     lines: list[LineDocument]
     country: str | None
+    platform: str | None = Field(description="The commerce platform that has the order; null if none has it.")
     progress: ExecutionState
-    driver: Driver
+    reason_given: str | None = Field(
+        description="Why a person had it cancelled, in their own words. Masked, except for operators in the route of one order."
+    )
+    driver: Driver = Field(description="An order that no run of the DAG takes for five minutes goes on by events.")
+    dag_run_id: str | None = Field(
+        description="The ID for a run of its own: POST /api/v2/dags/place_order/dagRuns with it, and the order_id in conf. "
+        "Null where the order is driven by events."
+    )
+    dag_runs: list[str] = Field(description="The runs of the DAG place_order that have taken it, the first one first.")
     waits_for: str | None = Field(description="The step that a person has to decide about; null if nobody has to.")
     steps: list[StepDocument]
+    books: BooksDocument | None = Field(description="Of its payment; null while none was asked for.")
 
 
 class OrdersPage(BaseModel):
     orders: list[OrderSummary]
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class RetryRequest(WithReason):
+    """Why a step is tried again."""
+
+    process_is_dead: bool = Field(
+        False, description="Also a step whose call is open, because the process that made it was killed."
+    )
 
 
 class ResolveRequest(WithReason):
@@ -168,11 +214,13 @@ def place_order(
 
     The same reference is the same order, whatever the key.
     """
-    flow = _flows()[steps.flow_name(steps.Sequence(settings().order_sequence))]
+    sequence = steps.Sequence(settings().order_sequence)
+    flow = _flows()[steps.flow_name(sequence, of_platform=body.platform is not None)]
+    driver = body.driver or Driver(settings().order_driver)
 
     def effect() -> OrderDocument:
         with store.transaction() as work:
-            order, _ = service.place(work, flow, body.order(), driver=Driver.EVENTS, actor=caller.actor)
+            order, _ = service.place(work, flow, body.order(), driver=driver, actor=caller.actor)
             return _masked_document(work, order)
 
     return request.once(effect, lambda document: {"Location": f"/hub/v1/orders/{document.order_id}"})
@@ -227,12 +275,18 @@ def cancel_order(
     responses=_NONE | KEYED,
 )
 def retry_order(
-    order_id: OrderId, body: WithReason, caller: Operator, store: OpenStore, request: OneEffect
+    order_id: OrderId, body: RetryRequest, caller: Operator, store: OpenStore, request: OneEffect
 ) -> Response:
+    """Or one that waits for its time: it is tried now."""
+
     def effect() -> OrderDocument:
-        with store.transaction() as work:
-            execution = service.execution_of(work, order_id)
-        engine.retry(store, execution.execution_id, reason=body.reason, actor=caller.actor)
+        engine.retry(
+            store,
+            _execution_id(store, order_id),
+            reason=body.reason,
+            actor=caller.actor,
+            process_is_dead=body.process_is_dead,
+        )
         return _read_masked(store, order_id)
 
     return request.once(effect)
@@ -250,12 +304,16 @@ def resolve_order(
     """Only after somebody has looked it up in the other system."""
 
     def effect() -> OrderDocument:
-        with store.transaction() as work:
-            execution = service.execution_of(work, order_id)
-        engine.resolve(store, execution.execution_id, body.outcome, reason=body.reason, actor=caller.actor)
+        execution_id = _execution_id(store, order_id)
+        engine.resolve(store, execution_id, body.outcome, reason=body.reason, actor=caller.actor)
         return _read_masked(store, order_id)
 
     return request.once(effect)
+
+
+def _execution_id(store: Store, order_id: str) -> str:
+    with store.transaction() as work:
+        return service.execution_of(work, order_id).execution_id
 
 
 def _read_masked(store: Store, order_id: str) -> OrderDocument:
@@ -277,11 +335,22 @@ def _document(work: Work, order: PlacedOrder) -> OrderDocument:
         **_fields(order, OrderSummary),
         lines=[LineDocument(**msgspec.structs.asdict(line)) for line in order.lines],
         country=order.country,
+        platform=order.platform,
         progress=execution.state,
+        reason_given=engine.words_of_cancellation(work, execution),
         driver=execution.driver,
+        dag_run_id=run_id_of(order.order_id) if execution.driver is Driver.DAG else None,
+        dag_runs=executions.runs_of(work, execution.execution_id),
         waits_for=execution.waits_for,
         steps=[_step(row) for row in executions.steps_of(work, execution.execution_id)],
+        books=_books(work, order.order_id),
     )
+
+
+def _books(work: Work, order_id: str) -> BooksDocument | None:
+    """Read the books of the one payment that has the order for its reference."""
+    found = payment_repository.page(work, reference=order_id, limit=1)
+    return BooksDocument.of(found[0], payment_repository.postings_of(work, found[0].payment_id)) if found else None
 
 
 def _step(row: StepProgress) -> StepDocument:

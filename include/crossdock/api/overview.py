@@ -6,10 +6,11 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Role, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.hints import HintDocument
 from crossdock.api.routing import Router
+from crossdock.core.roles import Role
 from crossdock.maintenance import overview
 
 router = Router(tags=["hub"])

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from crossdock.core.errors import BadRequest
-
-LARGEST_PAGE = 500
+from crossdock.core.pages import LARGEST_PAGE
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="At most this many per page.")]
 

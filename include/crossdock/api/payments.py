@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.actions import Clients
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
@@ -22,11 +22,13 @@ from crossdock.api.selection import Id, WithReason, not_there
 from crossdock.api.validation import WHOLE
 from crossdock.commerce.payments import repository, service
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of
+from crossdock.commerce.payments.books import Account, Posting, sums_of
 from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.commerce.payments.health import GatewayHealth
 from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payment, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.money import CURRENCIES
+from crossdock.core.roles import Role
 from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
@@ -200,6 +202,43 @@ class AmountsDocument(BaseModel):
     refundable_minor: int = Field(description="What can still be refunded.")
 
 
+class BalanceDocument(BaseModel):
+    """What an account holds. A debit is positive, a credit negative."""
+
+    account: Account
+    gateway: str
+    amount_minor: int
+
+
+class PostingDocument(BalanceDocument):
+    """One line of an entry. The lines of an entry add up to zero."""
+
+    entry_id: int
+    posted_at: datetime
+
+
+class BooksDocument(BaseModel):
+    """The books of one payment: double-entry, from all that its gateways said, whatever order it came in."""
+
+    payment_id: str
+    currency: str
+    balances: list[BalanceDocument] = Field(description="They add up to zero.")
+    postings: list[PostingDocument] = Field(description="In the order in which they were made.")
+
+    @classmethod
+    def of(cls, payment: Payment, postings: Sequence[Posting]) -> Self:
+        held = sums_of(postings)
+        return cls(
+            payment_id=payment.payment_id,
+            currency=payment.currency,
+            balances=[
+                BalanceDocument(account=account, gateway=gateway, amount_minor=held[account, gateway])
+                for account, gateway in sorted(held)
+            ],
+            postings=[PostingDocument.model_validate(line, from_attributes=True) for line in postings],
+        )
+
+
 class PaymentSummary(BaseModel):
     """A payment as a list shows it. The token of the payment method is not shown."""
 
@@ -228,6 +267,7 @@ class PaymentDocument(PaymentSummary):
     amounts: AmountsDocument
     legs: list[LegDocument]
     facts: list[FactDocument] = Field(description="Every transaction is kept.")
+    books: BooksDocument
 
 
 class PaymentsPage(BaseModel):
@@ -265,7 +305,16 @@ async def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller]
     def as_caller(caller: Caller) -> Payments:
         def perform(integration: str, action: str, given: Mapping[str, Any], key: str, on_begin: OnBegin) -> Any:
             return actions.perform(
-                store, clients, integration, action, given, key=key, actor=caller.actor, on_begin=on_begin
+                store,
+                clients,
+                integration,
+                action,
+                given,
+                key=key,
+                actor=caller.actor,
+                on_begin=on_begin,
+                # Its payment is unresolved then, which only the payment's own routes end: they need the gateway's reference.
+                asks_person=False,
             )
 
         return Payments(store, perform)
@@ -541,6 +590,7 @@ def _document(work: Work, payment: Payment) -> PaymentDocument:
         amounts=AmountsDocument.model_validate(amounts_of(facts, payment.currency), from_attributes=True),
         legs=[LegDocument.model_validate(leg, from_attributes=True) for leg in legs],
         facts=[FactDocument(**_fields(fact)) for fact in facts],
+        books=BooksDocument.of(payment, repository.postings_of(work, payment.payment_id)),
     )
 
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import msgspec
 
-from crossdock.api.access import Caller, Role
+from crossdock.api.access import Caller
 from crossdock.app.streams import all_datasets
 from crossdock.commerce.event_types import event_types
+from crossdock.core.roles import Role
 from crossdock.db.database import Store, Work
-from crossdock.events.model import WEBHOOK_IGNORED, WEBHOOK_RECEIVED, Event
+from crossdock.events.model import WEBHOOK_HANDSHAKE, WEBHOOK_IGNORED, WEBHOOK_RECEIVED, Event
 from crossdock.observability import audit
 from crossdock.sync.dataset import Record, Schema
 
@@ -31,9 +32,10 @@ MASK = "***"
 Fields = frozenset[str] | None
 
 _NOTHING: frozenset[str] = frozenset()
-#: As another system sent it.
-_OF_WEBHOOK = frozenset({"body"})
-#: What people write in their own words about a record.
+#: As another system sent it; the address holds the sender's token.
+_OF_WEBHOOK = frozenset({"body", "confirm_url"})
+#: What people write in their own words about a record: it may name a customer. It is in the audit trail alone; elsewhere
+#: stands who decided, and when.
 _OF_AUDIT_DETAIL = frozenset({"reason"})
 #: Shown of records whose personal fields are not known.
 _NEVER_PERSONAL = frozenset({"id", "version", "integration", "dataset"})
@@ -67,7 +69,7 @@ def fields_of_source(dataset: str) -> Fields:
 
 def fields_of_event(event_type: str) -> Fields:
     """Name the personal fields of the data of *event_type*; None where they are not declared."""
-    if event_type in {WEBHOOK_RECEIVED, WEBHOOK_IGNORED}:
+    if event_type in {WEBHOOK_RECEIVED, WEBHOOK_IGNORED, WEBHOOK_HANDSHAKE}:
         return _OF_WEBHOOK
     if declared := event_types().get(event_type):
         return declared.personal
@@ -116,6 +118,13 @@ def _all_masked(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) else MASK
 
 
+def fields_of_data(event_type: str, data: Mapping[str, Any]) -> Fields:
+    """Name the personal fields of the *data* of one event: of a webhook about a person, its key, too."""
+    if event_type == WEBHOOK_RECEIVED and _has_personal_key(event_type, data):
+        return _OF_WEBHOOK | {"key"}
+    return fields_of_event(event_type)
+
+
 def masked_event(event: Event) -> Event:
     """Mask the data of *event*, and its keys where they are personal."""
     fields = fields_of_event(event.type)
@@ -126,7 +135,7 @@ def masked_event(event: Event) -> Event:
         return msgspec.structs.replace(event, data=json.dumps(masked(data, fields)))
     if event.type != WEBHOOK_RECEIVED:
         return msgspec.structs.replace(event, data=json.dumps(masked(data, fields)), partition_key=MASK)
-    data = json.dumps(masked(data, _OF_WEBHOOK | {"key"}))
+    data = json.dumps(masked(data, fields_of_data(event.type, data)))
     return msgspec.structs.replace(event, data=data, partition_key=MASK, subject=MASK)
 
 
@@ -134,7 +143,7 @@ def _has_personal_key(event_type: str, data: Any) -> bool:
     """Check whether an event is about a record whose key is personal. A webhook's data says of which dataset it is."""
     if event_type == WEBHOOK_RECEIVED:
         return has_personal_key(str(data.get("dataset")))
-    if event_type == WEBHOOK_IGNORED:
+    if event_type in {WEBHOOK_IGNORED, WEBHOOK_HANDSHAKE}:
         return False
     if declared := event_types().get(event_type):
         return declared.key in declared.personal

@@ -22,6 +22,7 @@ from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
     BadRequest,
     Conflict,
+    Gone,
     HubError,
     IntegrationPaused,
     NotFound,
@@ -178,6 +179,7 @@ _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (CardDataRefused, HTTPStatus.BAD_REQUEST, "card-data-refused"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "bad-request"),
     (NotFound, HTTPStatus.NOT_FOUND, "not-found"),
+    (Gone, HTTPStatus.GONE, "gone"),
     (VersionChanged, HTTPStatus.PRECONDITION_FAILED, "version-changed"),
     (StillRunning, HTTPStatus.CONFLICT, "still-running"),
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused"),

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from crossdock.api import personal_data
-from crossdock.api.access import Caller, Role, guard
+from crossdock.api.access import Caller, guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.idempotency import KEYED, OneEffect
@@ -35,6 +35,7 @@ from crossdock.api.selection import (
 )
 from crossdock.api.validation import PLAIN
 from crossdock.app.streams import stream_of
+from crossdock.core.roles import Role
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository

@@ -10,13 +10,14 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from crossdock.api import personal_data
-from crossdock.api.access import Role, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.integration_health import CallsDocument
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
+from crossdock.core.roles import Role
 from crossdock.http import call_metrics
 from crossdock.sync import landing, ledger
 from crossdock.sync.ledger import Run

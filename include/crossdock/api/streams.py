@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Role, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
@@ -16,6 +16,7 @@ from crossdock.api.validation import PLAIN, QueryDay
 from crossdock.app.streams import ExistingStream, existing, only_stream_of, stream_of
 from crossdock.core.errors import BadRequest, NotFound
 from crossdock.core.ids import backfill_dag, sync_dag
+from crossdock.core.roles import Role
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations.model import Integration

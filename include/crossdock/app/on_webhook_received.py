@@ -1,8 +1,10 @@
-"""What the connectors' manifests say about webhooks, and the fetch of the records that webhooks name."""
+"""What the connectors' manifests say about webhooks, the fetch of the records that they name, and the end of their handshakes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -11,8 +13,10 @@ from crossdock.app.services import RecordFetcher
 from crossdock.core.errors import BadEvent
 from crossdock.db.leases import stream_id
 from crossdock.events.model import Event
-from crossdock.events.webhooks_in.ports import Webhook
-from crossdock.events.webhooks_in.service import SOURCE
+from crossdock.events.webhooks_in.ports import SOURCE, Webhook
+from crossdock.http.client import HttpClient
+from crossdock.http.config import ClientConfig
+from crossdock.http.model import Limits
 from crossdock.integrations.manifests import manifests
 
 
@@ -64,3 +68,41 @@ class FetchChangedRecord:
             keys.setdefault((stream, named.by_id), []).append(named.key)
         for (stream, by_id), of_stream in keys.items():
             self._records.fetch(stream, of_stream, by_id=by_id)
+
+
+class _Handshake(msgspec.Struct):
+    confirm_url: str | None = None
+
+
+_decode_handshake = msgspec.json.Decoder(_Handshake).decode
+#: A person or a machine waits for the subscription: one attempt each, and the engine makes the next one.
+_LIMITS = Limits(timeout_s=10.0, attempts=1, answer_bytes=256 * 1024)
+
+
+def confirm_subscriptions(events: Sequence[Event]) -> None:
+    """
+    Visit the address of each handshake that has one, so that deliveries begin. Idempotent: a visit of a confirmed one changes nothing.
+
+    Raises:
+        BadEvent: the data are not those of a handshake.
+        HubError: the address cannot be visited; it may be repeated.
+
+    """
+    for event in events:
+        try:
+            url = _decode_handshake(event.data).confirm_url
+        except msgspec.DecodeError as error:
+            raise BadEvent(event.id, event.type, str(error)) from error
+        if url is not None:
+            _visit(event.source.removeprefix(SOURCE), url)
+
+
+def _visit(integration: str, url: str) -> None:
+    parts = urlsplit(url)
+    client = HttpClient(
+        f"{integration}_webhook", f"{parts.scheme}://{parts.netloc}", config=ClientConfig(limits=_LIMITS)
+    )
+    try:
+        client.get(parts.path, dict(parse_qsl(parts.query)), lambda _: None, accept=frozenset({HTTPStatus.OK}))
+    finally:
+        client.close()

@@ -6,16 +6,21 @@ To add a service: a field of `Services`, its Protocol beside it or in the subjec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Protocol
 
 from crossdock.app.airflow.systems import client_of, systems_of
 from crossdock.app.fetch_records import SyncRecordFetcher
+from crossdock.app.kept_clients import KeptClients
 from crossdock.app.orders import Calls, OrderDriver
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
+from crossdock.integrations.actions.ports import Client
+from crossdock.integrations.manifests import Manifest
+from crossdock.integrations.model import Integration
 
 
 class RecordFetcher(Protocol):
@@ -44,21 +49,31 @@ class Services:
 
     records: RecordFetcher
     orders: OrderDriver
+    clients: KeptClients
 
     def close(self) -> None:
         """Close what they keep open between two calls. Afterwards they can be used again."""
         self.records.close()
         self.orders.close()
+        self.clients.close()
 
 
 @cache
 def services() -> Services:
     """Build the services of this process, once, without opening anything. Calls to other systems work in Airflow's tasks only."""
+    clients = KeptClients(_open_client)
     return Services(
-        records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)), orders=OrderDriver(_calls)
+        records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)),
+        orders=OrderDriver(lambda: Calls(_store(), clients.open), idle=clients.close_old),
+        clients=clients,
     )
 
 
-def _calls() -> Calls:
-    store = Store.from_connection(settings().store_connection)
-    return Calls(store, partial(client_of, store))
+def _store() -> Store:
+    return Store.from_connection(settings().store_connection)
+
+
+@contextmanager
+def _open_client(integration: Integration, manifest: Manifest) -> Iterator[Client]:
+    with _store() as store, client_of(store, integration, manifest) as client:
+        yield client

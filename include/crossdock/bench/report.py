@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,15 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Write one table, its figures aligned to the right."""
     aligned = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in (head, aligned, *rows))
+
+
+def chart(title: str, x_title: str, y_title: str, names: Sequence[str], lines: Mapping[str, Sequence[float]]) -> str:
+    """Write a plot as a Mermaid chart, which GitHub and most readers of Markdown draw: a line for each of *lines*."""
+    most = max((value for values in lines.values() for value in values), default=1.0)
+    quoted = ", ".join(f'"{name}"' for name in names)
+    drawn = [f"    line [{', '.join(f'{value:g}' for value in values)}]" for values in lines.values()]
+    head = [f'    title "{title}"', f'    x-axis "{x_title}" [{quoted}]', f'    y-axis "{y_title}" 0 --> {most:g}']
+    return "\n".join(["```mermaid", "xychart-beta", *head, *drawn, "```"])
 
 
 def write(folder: Path, stem: str, page: str, outcome: msgspec.Struct) -> list[Path]:

@@ -60,7 +60,10 @@ def add_route(
     stream: Annotated[list[str] | None, typer.Option(help="Only streams that fit, such as shop_eu.*.")] = None,
     of: Annotated[list[str] | None, typer.Option(help="Only alerts of integrations that fit.")] = None,
     digest_over: Annotated[
-        int, typer.Option(min=0, max=1_000, help="More causes than so many at once come in one message; 0: never.")
+        int,
+        typer.Option(
+            min=0, max=1_000, help="More causes than so many within about a minute come in one message; 0: never."
+        ),
     ] = 10,
     remind_every_hours: Annotated[
         int, typer.Option(min=0, max=168, help="How often a cause that lasts is sent again; 0: never.")

@@ -66,8 +66,16 @@ class Commands(LazyCommandGroup):
         "mail": LazyCommand(
             "crossdock.cli.mail:app", "List mails, send a test mail, and go on with one that is not sent."
         ),
-        "orders": LazyCommand(
-            "crossdock.cli.orders:app", "Place, follow and cancel orders, and decide about their steps."
+        "order": LazyCommand(
+            "crossdock.cli.orders:app", "Place, follow and compensate orders, and decide about their steps."
+        ),
+        "decisions": LazyCommand("crossdock.cli.decisions:app", "List what waits for a person, and decide."),
+        "trace": LazyCommand(
+            "crossdock.cli.journeys:trace", "Show all that happened to a SKU or a customer, in time order."
+        ),
+        "warehouses": LazyCommand(
+            "crossdock.cli.warehouses:app",
+            "List warehouses, and declare who reserves them and what is sent from there.",
         ),
         "payments": LazyCommand("crossdock.cli.payments:app", "Place, capture, void, refund and resolve payments."),
         "dead-letters": LazyCommand(

@@ -11,10 +11,28 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import shown
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
+from crossdock.cli.waiting import Listed
 from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Calls that write, and those without a known outcome.")
+
+_LISTED = Listed(
+    "/attempts",
+    "attempts",
+    "unresolved",
+    ("Calls without a known outcome", "Calls that write"),
+    {
+        "ID": lambda attempt: str(attempt["attempt_id"]),
+        "integration": lambda attempt: attempt["integration"],
+        "action": lambda attempt: attempt["action"],
+        "key": lambda attempt: attempt["key"],
+        "sent": lambda attempt: shown(attempt["sent_at"]),
+        "outcome": lambda attempt: attempt["outcome"],
+        "known by": lambda attempt: attempt["resolution"] or "",
+    },
+    "There are none.",
+)
 
 _OUTCOMES = ("done", "refused", "failed")
 
@@ -27,28 +45,7 @@ def list_attempts(
     as_json: Json = False,
 ) -> None:
     """List the calls whose outcome nobody knows, oldest first."""
-    state = "all" if everything else "unresolved"
-    found = hub_api().pages("/attempts", "attempts", limit=limit, state=state, integration=integration)
-    if as_json:
-        console.show_json({"attempts": found})
-        return
-    console.show_table(
-        "Calls that write" if everything else "Calls without a known outcome",
-        ["ID", "integration", "action", "key", "sent", "outcome", "known by"],
-        [
-            [
-                str(attempt["attempt_id"]),
-                attempt["integration"],
-                attempt["action"],
-                attempt["key"],
-                shown(attempt["sent_at"]),
-                attempt["outcome"],
-                attempt["resolution"] or "",
-            ]
-            for attempt in found
-        ],
-        empty="There are none.",
-    )
+    found = _LISTED.show(everything=everything, limit=limit, as_json=as_json, integration=integration)
     if found and not everything:
         first = found[0]
         console.say(

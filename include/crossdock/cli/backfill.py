@@ -20,6 +20,7 @@ from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest
+from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
 _CONFLICT = 409
@@ -74,7 +75,7 @@ def _any_partial(hub: HubApi, dag_id: str, days: list[str]) -> bool:
     """Check whether the last run of one of *days* has records in quarantine."""
     waiting, cursor = set(days), None
     while waiting:
-        page = hub.get("/runs", dag_id=dag_id, limit=500, cursor=cursor).document
+        page = hub.get("/runs", dag_id=dag_id, limit=LARGEST_PAGE, cursor=cursor).document
         for run in page["runs"]:  # Newest first.
             if run["backfill_day"] in waiting:
                 waiting.discard(run["backfill_day"])
@@ -98,12 +99,8 @@ def _start(api: AirflowApi, dag_id: str, day: str, *, emit_events: bool) -> str:
 
 
 def _end_of(api: AirflowApi, dag_id: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
-    def look() -> str | None:
-        state = str(api.dag_run(dag_id, run_id)["state"])
-        return state if state in ("success", "failed") else None
-
     bar.update(f"{number} of {days} days done", done=number, total=days)
-    return dag_runs.wait_for(look, f"DAG run {run_id}", timeout_s=3600)
+    return dag_runs.wait_for_end(api, dag_id, run_id)
 
 
 def _show(stream: str, days: list[str], states: Counter[str], *, as_json: bool, started: bool) -> None:

@@ -41,6 +41,7 @@ class Benchmarks(LazyCommandGroup):
         ),
         "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
         "faults": LazyCommand("crossdock.cli.bench_faults:bench_faults", "Kill, freeze and fill each part of a stack."),
+        "orders": LazyCommand("crossdock.cli.bench_orders:bench_orders", "Measure orders, from request to confirmed."),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 

@@ -14,9 +14,11 @@ from crossdock.integrations.model import SettingsInvalid
 
 
 def credentials_for(manifest: Manifest, file: str | None) -> dict[str, Any]:
-    """Read credentials from a file or standard input, or prompt for each without echo."""
+    """Read credentials from a file or standard input, or prompt for each without echo; for none where none are needed."""
     if file is not None:
         return _read(manifest, file)
+    if not manifest.credentials["properties"]:
+        return {}
     if not sys.stdin.isatty():
         raise BadRequest("Not a terminal, so cannot prompt for credentials. Use --credentials FILE (or - for stdin)")
     entered = {

@@ -17,6 +17,7 @@ from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
+from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect events, delivery status and replays.")
@@ -38,7 +39,7 @@ def tail(
     types: Types = None,
     key: Key = None,
     silent: Silent = False,
-    limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE)] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C.")] = False,
     as_json: CloudEvents = False,
 ) -> None:
@@ -56,7 +57,7 @@ def tail(
 def _follow(api: HubApi, query: dict[str, Any], cursor: str | None, *, as_json: bool) -> NoReturn:
     while True:
         time.sleep(_LOOK_EVERY_S)
-        page = api.get("/events", cursor=cursor, limit=500, **query).document
+        page = api.get("/events", cursor=cursor, limit=LARGEST_PAGE, **query).document
         _show(page["events"], as_json=as_json)
         cursor = page["next_cursor"] or cursor
 
@@ -66,13 +67,7 @@ def _show(events: list[dict[str, Any]], *, as_json: bool) -> None:
         if as_json:
             console.show_json(event)
         else:
-            console.show(f"{_position(event):>10}  {shown(event['time'])}  {event['type']}  {event['partitionkey']}")
-
-
-def _position(event: dict[str, Any]) -> str:
-    """Name the event by its position and not its id: one from outside has its sender's, by which nothing here finds it."""
-    epoch, _, position = event["sequence"].split("-")
-    return f"{int(epoch)}-{int(position)}"
+            console.show(f"{event['id']:>10}  {shown(event['time'])}  {event['type']}  {event['partitionkey']}")
 
 
 @app.command("show")

@@ -6,11 +6,13 @@ from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
     HintId.LIST_ATTEMPTS: "To list them: ./hub attempts list",
-    HintId.LIST_ORDERS: "To list them: ./hub orders list",
+    HintId.LIST_DECISIONS: "To list them: ./hub decisions list",
+    HintId.LIST_ORDERS: "To list them: ./hub order list",
     HintId.SHOW_PAYMENT: "To see it: ./hub payments show {subject}",
     HintId.LIST_PAYMENTS: "To list them: ./hub payments list --unresolved",
     HintId.LIST_DEAD_LETTERS: "To list them: ./hub dead-letters list",
     HintId.LIST_QUARANTINE: "What is in quarantine: ./hub quarantine list",
+    HintId.FOLLOW_AGAIN: "Follow from the latest events on: ./hub events tail --follow",
     HintId.LIST_EVENTS: "Latest events: ./hub events tail",
     # No command lists them; their JSON Schemas are for programs.
     HintId.LIST_EVENT_TYPES: "To see what an event of each type holds: GET /hub/v1/event-types",

@@ -49,13 +49,7 @@ CredentialsFile = Annotated[
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
     """List integrations with their last test and the calls of the last hour."""
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    api = hub_api()
-    while cursor is not None:
-        page = api.get("/integrations", limit=500, cursor=cursor or None).document
-        found += page["integrations"]
-        cursor = page["next_cursor"]
+    found = hub_api().pages("/integrations", "integrations")
     if as_json:
         console.show_json({"integrations": found})
         return
@@ -194,7 +188,7 @@ def add(
     api, entered = hub_api(), _settings(settings)
     # Before the prompt: an ID with a capital letter should not make a person type a secret twice.
     _refuse_bad_id(api, integration_id)
-    schemas = _kind(api, kind)
+    schemas = _kind(api, kind, None if existing else integration_id)
     if not existing:
         schemas.refuse_invalid(entered, None)
     body: dict[str, Any] = {"id": integration_id, "kind": kind, "name": name, "settings": entered}
@@ -249,7 +243,7 @@ def change(
         return api.patch(path_of("integrations", integration_id), body, if_match=seen.etag).document
 
     def enter_credentials() -> None:
-        body["credentials"] = credentials_for(_kind(api, seen.document["kind"]), credentials)
+        body["credentials"] = credentials_for(_kind(api, seen.document["kind"], integration_id), credentials)
 
     if credentials is not None:
         enter_credentials()
@@ -271,7 +265,7 @@ def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Jso
 
     api = hub_api()
     seen = api.get(path_of("integrations", integration_id))
-    body = {"credentials": credentials_for(_kind(api, seen.document["kind"]), credentials)}
+    body = {"credentials": credentials_for(_kind(api, seen.document["kind"], integration_id), credentials)}
     stored = _sent(
         lambda: api.post(path_of("integrations", integration_id, "rotate"), body, if_match=seen.etag).document,
         as_json=as_json,
@@ -324,6 +318,32 @@ def validate(
         console.show_json({"name": declaration.name, "table": stream.dataset.table, "columns": columns})
         return
     console.success(f"{declaration.name} is valid: DAG {sync_dag(stream.id)}, table {stream.dataset.table}")
+
+
+@app.command("preview")
+def preview(
+    file: Annotated[Path, typer.Argument(help="A declaration file: dags/integrations/NAME.yaml.")],
+    records: Annotated[int, typer.Option(min=1, max=20, help="How many of the first records.")] = 3,
+    settings: Set = None,
+    credentials: CredentialsFile = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Show the first records of a declared system as received, as mapped, and what the rules say. Stores nothing.
+
+    With the address and credentials given here, or else with those of the integration, if it was added already.
+
+    Example: ./hub integration preview dags/integrations/erp_stock.yaml --credentials erp.json
+    """
+    from crossdock.cli.declaration_preview import preview_body, show_preview  # noqa: PLC0415
+
+    api = hub_api()
+    body = preview_body(api, file, _settings(settings), credentials)
+    found = api.post("/declarations/preview", {**body, "records": records}).document
+    if as_json:
+        console.show_json(found)
+        return
+    show_preview(found["records"])
 
 
 def _input(given: str) -> Any:
@@ -380,11 +400,16 @@ def _refuse_bad_id(api: HubApi, integration_id: str) -> None:
         )
 
 
-def _kind(api: HubApi, name: str) -> Manifest:
-    """Read the kind from the hub in use: another machine's hub may know other kinds than this one."""
+def _kind(api: HubApi, name: str, integration_id: str | None) -> Manifest:
+    """
+    Read the kind from the hub in use: another machine's hub may know other kinds than this one.
+
+    Its credentials are those that the integration needs; None for all that the kind has.
+    """
     from crossdock.integrations.manifests import Manifest  # noqa: PLC0415
 
-    document = api.get(path_of("kinds", name)).document
+    narrowed = {"integration_id": integration_id} if integration_id else {}
+    document = api.get(path_of("kinds", name), **narrowed).document
     return Manifest(**document, provides={})
 
 

@@ -1,9 +1,10 @@
-"""./hub orders: place, follow and cancel orders, and decide about a step that nobody knows the outcome of."""
+"""./hub order: place, follow and compensate orders, and decide about a step that nobody knows the outcome of."""
 
 from __future__ import annotations
 
 import json
 import sys
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,17 +12,26 @@ import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import shown
+from crossdock.cli.journeys import Most, Platform, Since, show_journey
 from crossdock.cli.options import Json
+from crossdock.cli.payments import show_books
 from crossdock.cli.repeatable import Key
-from crossdock.cli.session import hub_api
-from crossdock.core.errors import BadRequest
+from crossdock.cli.session import airflow_api, hub_api
+from crossdock.client import dag_runs
+from crossdock.client.airflow import AirflowApi
+from crossdock.client.errors import AirflowRefused
+from crossdock.client.hub import HubApi
+from crossdock.core.errors import BadRequest, Conflict
+from crossdock.core.ids import order_dag
+from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Orders placed at the hub.")
 
 _OUTCOMES = ("done", "refused", "failed")
-OrderId = Annotated[str, typer.Argument(help="ID, as ./hub orders list shows it.")]
+OrderId = Annotated[str, typer.Argument(help="ID, as ./hub order list shows it.")]
 Reason = Annotated[str, typer.Option(help="Why. Kept in the audit trail.")]
 
 
@@ -64,6 +74,18 @@ def show(order_id: OrderId, as_json: Json = False) -> None:
     _show(hub_api().get(path_of("orders", order_id)).document, as_json=as_json)
 
 
+@app.command("trace")
+def trace(
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its ID, your reference, or its number at a platform.")],
+    platform: Platform = None,
+    since: Since = None,
+    limit: Most = LARGEST_PAGE,
+    as_json: Json = False,
+) -> None:
+    """Show all that happened to an order, in time order: events, steps, retries, undo, calls, money, stock, mails."""
+    show_journey("order", order, platform=platform, since=since, limit=limit, as_json=as_json)
+
+
 @app.command("place")
 def place(
     file: Annotated[
@@ -81,16 +103,78 @@ def place(
     _show(repeatable.send(path_of("orders"), body, key), as_json=as_json)
 
 
-@app.command("cancel")
-def cancel(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json = False) -> None:
-    """Have all undone that was done for an order, also when it is confirmed."""
+@app.command("run")
+def run(
+    order_id: OrderId,
+    retry: Annotated[bool, typer.Option("--retry", help="Clear the tasks of its failed run: they run again.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the run has finished.")] = True,
+    as_json: Json = False,
+) -> None:
+    """
+    Drive one order by the DAG place_order now, in a run of its own.
+
+    An order has one such run: a second one is refused, while it goes on and afterwards.
+    """
+    api = airflow_api(starts_runs=True)
+    hub = HubApi(api)
+    dag_run_id = hub.get(path_of("orders", order_id)).document["dag_run_id"]
+    if dag_run_id is None:
+        raise Conflict(f"{order_id} is driven by events: one order is driven in one way at a time")
+    api.refuse_paused(order_dag())
+    if retry:
+        _retry(api, dag_run_id)
+    else:
+        _start(api, order_id, dag_run_id)
+    if not wait:
+        console.show_json({"dag_run_id": dag_run_id}) if as_json else console.success(f"Started: {dag_run_id}")
+        return
+    state = dag_runs.wait_for_end(api, order_dag(), dag_run_id)
+    _show(hub.get(path_of("orders", order_id)).document, as_json=as_json)
+    if state == "failed":
+        console.error(f"{dag_run_id} failed. Once its cause is gone: ./hub order run {order_id} --retry")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _retry(api: AirflowApi, dag_run_id: str) -> None:
+    state = api.dag_run(order_dag(), dag_run_id)["state"]
+    if state != "failed":
+        raise Conflict(f"{dag_run_id} is {state}: only a failed run is retried")
+    # All of them: a step after the failed one has ended well, with no order that had come to it. No step is made twice.
+    api.clear(order_dag(), dag_run_id, only_failed=False)
+
+
+def _start(api: AirflowApi, order_id: str, dag_run_id: str) -> None:
+    try:
+        api.trigger(order_dag(), {"order_id": order_id}, run_id=dag_run_id)
+    except AirflowRefused as refused:
+        if refused.status != HTTPStatus.CONFLICT:
+            raise
+        state = api.dag_run(order_dag(), dag_run_id)["state"]
+        raise Conflict(
+            f"{order_id} has had its run {dag_run_id}, which is {state}. If it failed: ./hub order run {order_id} --retry"
+        ) from refused
+
+
+@app.command("compensate")
+def compensate(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json = False) -> None:
+    """Cancel an order: have all undone that was done for it, also when it is confirmed."""
     _show(repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key), as_json=as_json)
 
 
 @app.command("retry")
-def retry(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json = False) -> None:
-    """Retry the step that an order waits for, once its cause is removed."""
-    _show(repeatable.send(path_of("orders", order_id, "retry"), {"reason": reason}, key), as_json=as_json)
+def retry(
+    order_id: OrderId,
+    reason: Reason,
+    process_is_dead: Annotated[
+        bool,
+        typer.Option("--process-is-dead", help="Also a step whose call is open: the process that made it was killed."),
+    ] = False,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Retry the step that an order waits for, once its cause is removed; or now, if it waits for its time."""
+    body = {"reason": reason, "process_is_dead": process_is_dead}
+    _show(repeatable.send(path_of("orders", order_id, "retry"), body, key), as_json=as_json)
 
 
 @app.command("resolve")
@@ -129,7 +213,11 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
         ],
         empty="No step has begun yet.",
     )
+    if order["reason_given"]:
+        console.show(order["reason_given"], heading="reason given ")
+    if order["books"]:
+        show_books(order["books"])
     if order["waits_for"]:
         console.say(
-            "It waits for a person. Once the cause is gone: ./hub orders retry ID. If you looked it up: ./hub orders resolve ID"
+            "It waits for a person. Once the cause is gone: ./hub order retry ID. If you looked it up: ./hub order resolve ID"
         )

@@ -217,6 +217,12 @@ def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def show_books(books: dict[str, Any]) -> None:
+    """Show what each account of a payment holds."""
+    held = ", ".join(f"{line['account']} {line['amount_minor']:,}" for line in books["balances"])
+    console.show(f"{held or 'nothing posted'} ({books['currency']}, minor units)", heading="books ")
+
+
 def _show(payment: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         console.show_json(payment)
@@ -239,6 +245,7 @@ def _show(payment: dict[str, Any], *, as_json: bool) -> None:
     )
     amounts = payment["amounts"]
     console.say(f"Left to capture: {amounts['capturable_minor']:,}. Left to refund: {amounts['refundable_minor']:,}")
+    show_books(payment["books"])
     if payment["live_authorisations"] > 1:
         console.say(
             "It is authorised more than once. Void or refund all but one: ./hub payments void ID --gateway NAME"

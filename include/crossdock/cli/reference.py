@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,6 +40,7 @@ def pages() -> dict[str, str]:
         "rest.md": routes(),
         "settings.md": settings(),
         "connectors.md": connectors(),
+        "declarations.md": declarations(),
         "alerts.md": alerts(),
     }
 
@@ -187,6 +190,53 @@ def _actions(manifest: Manifest) -> Iterator[str]:
 
 def _fields(schema: Mapping[str, Any]) -> str:
     return ", ".join(f"`{field}`" for field in schema["properties"])
+
+
+def declarations() -> str:
+    """Every field of a declaration, and an example of each kind of authentication and pagination."""
+    from crossdock.connectors.declarative.files import schema  # noqa: PLC0415  only this page needs it
+
+    found = schema()
+    lines = ["# The fields of a declaration", "", _GENERATED]
+    lines += [
+        "What each file in `dags/integrations` may say; how to write one: [declare an integration](../how-to/declare-an-integration.md).",
+        "",
+    ]
+    for place, title in (("auth", "Authentication"), ("read.paging", "Pagination")):
+        described = found
+        for step in place.split("."):
+            described = described["properties"][step]
+        lines += [f"## {title} by example", "", described["description"], ""]
+        for example in described["examples"]:
+            lines += [f"`{example['kind']}`:", "", "```yaml", *_yaml(place, example), "```", ""]
+    lines += ["## All fields", "", *_declared_fields("", found), ""]
+    return "\n".join(lines)
+
+
+def _yaml(place: str, example: Mapping[str, Any]) -> Iterator[str]:
+    """Write *example* below its place."""
+    *above, last = place.split(".")
+    for depth, step in enumerate(above):
+        yield f"{'  ' * depth}{step}:"
+    yield f"{'  ' * len(above)}{last}:"
+    for name, value in example.items():
+        text = json.dumps(value) if isinstance(value, str) and not re.fullmatch(r"[\w./-]+", value) else value
+        yield f"{'  ' * (len(above) + 1)}{name}: {text}"
+
+
+def _declared_fields(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
+    """List the fields below *path*, each with its type and what it is."""
+    below = {f"{path}.{name}".removeprefix("."): each for name, each in schema.get("properties", {}).items()}
+    if isinstance(each := schema.get("additionalProperties"), dict):
+        below[f"{path}.NAME"] = each
+    if "properties" in schema.get("items", {}):
+        below |= {f"{path}[].{name}": each for name, each in schema["items"]["properties"].items()}
+    required = {f"{path}.{name}".removeprefix(".") for name in schema.get("required", ())}
+    for name, each in below.items():
+        kind = ", ".join(f"`{value}`" for value in each["enum"]) if "enum" in each else each["type"]
+        need = ", required" if name in required else ""
+        yield textwrap.fill(f"- `{name}` ({kind}{need}): {each['description']}", 138, subsequent_indent="  ")
+        yield from _declared_fields(name, each)
 
 
 def alerts() -> str:

@@ -16,7 +16,7 @@ from crossdock.cli.session import running_stack
 from crossdock.client import proof
 from crossdock.client.sandbox import SandboxControl
 from crossdock.core.errors import BadRequest
-from crossdock.stack import lifecycle, needs
+from crossdock.stack import lifecycle, needs, starts
 from crossdock.stack.secrets import load_secrets
 
 app = typer.Typer(cls=CommandGroup, invoke_without_command=True)
@@ -106,6 +106,16 @@ def heal(as_json: Json = False) -> None:
         console.show_json({"healed": True})
         return
     console.success("The sandbox works again.")
+
+
+@app.command("credentials")
+def credentials() -> None:
+    """
+    Print the user and the secret of the local sandbox as JSON, as a declared integration needs them.
+
+    Example: ./hub sandbox credentials | ./hub integration add stock --kind declared --credentials -
+    """
+    console.show_json({"user": starts.sandbox_client(), "secret": load_secrets().sandbox_client_secret})
 
 
 @app.command("requests")

@@ -181,7 +181,7 @@ class AirflowApi:
     def clear(
         self, dag_id: str, run_id: str, *, task_ids: Sequence[str] | None = None, only_failed: bool = True
     ) -> list[str]:
-        """Clear tasks so that they run again, by default the failed ones and their successors; return the ids."""
+        """Clear tasks so that they run again, by default the failed ones alone; return the IDs."""
         body: dict[str, object] = {"dry_run": False, "dag_run_id": run_id, "only_failed": only_failed}
         if task_ids is not None:
             body["task_ids"] = list(task_ids)

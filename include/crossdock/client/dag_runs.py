@@ -87,6 +87,22 @@ def follow(
     return state, runs
 
 
+def wait_for_end(api: AirflowApi, dag_id: str, dag_run_id: str, *, timeout_s: float = 3600.0) -> str:
+    """
+    Wait until a DAG run has ended, and return its state.
+
+    Raises:
+        StackError: it did not end in time.
+
+    """
+
+    def ended_state() -> str | None:
+        state = str(api.dag_run(dag_id, dag_run_id)["state"])
+        return state if state in _ENDED else None
+
+    return wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
+
+
 def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:
     """
     Call *find* four times a second until it returns something other than None, and return that.

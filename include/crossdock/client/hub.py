@@ -13,9 +13,8 @@ from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable
 from crossdock.core.errors import Conflict, HubError, NotFound
 from crossdock.core.hints import Hint, HintId
+from crossdock.core.pages import LARGEST_PAGE
 
-#: The largest page of the API.
-_PAGE = 500
 #: A connection test waits for another system, several times.
 _TIMEOUT_S = 90.0
 #: Waits before a request that got no answer, or 503, is sent again with the same key.
@@ -86,7 +85,7 @@ class HubApi:
         found: list[dict[str, Any]] = []
         cursor: str | None = None
         while limit is None or len(found) < limit:
-            size = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            size = LARGEST_PAGE if limit is None else min(LARGEST_PAGE, limit - len(found))
             page = self.get(path, limit=size, cursor=cursor, **query).document
             found += page[field]
             cursor = page["next_cursor"]
@@ -124,6 +123,9 @@ class HubApi:
 
     def patch(self, path: str, body: Any, *, if_match: str | None = None) -> HubAnswer:
         return self._call("PATCH", path, json=body, if_match=if_match)
+
+    def put(self, path: str, body: Any, *, if_match: str | None = None) -> HubAnswer:
+        return self._call("PUT", path, json=body, if_match=if_match)
 
     def delete(self, path: str, *, if_match: str | None) -> HubAnswer:
         return self._call("DELETE", path, if_match=if_match)

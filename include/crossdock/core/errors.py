@@ -195,6 +195,10 @@ class NotFound(Terminal):
     """There is no object with that ID."""
 
 
+class Gone(Terminal):
+    """It was there and is no longer kept, so a reader who goes on from here would miss something."""
+
+
 class Conflict(Terminal):
     """The name is taken or in use, or the state does not allow the change; the message says what to do."""
 

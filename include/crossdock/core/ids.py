@@ -12,6 +12,12 @@ import re
 
 from crossdock.core.errors import Terminal
 
+#: Who owns our DAGs, as Airflow's list of DAGs shows and filters it.
+OWNER = "crossdock"
+#: The port of a connection whose host has its port. Not null: the Test button of Airflow 3.3.2 sends 0 for null, and Airflow
+#: refuses to test stored credentials with another port than the stored one.
+NO_PORT = 0
+
 
 def prefix() -> str:
     """
@@ -44,6 +50,11 @@ def sync_dag(stream: str) -> str:
 
 def backfill_dag(stream: str) -> str:
     return prefixed(f"backfill_{stream.replace('.', '_')}")
+
+
+def order_dag() -> str:
+    """Name the DAG that drives orders."""
+    return prefixed("place_order")
 
 
 def delivery_dags(workers: int) -> list[str]:

@@ -72,6 +72,10 @@ class PriceScope(BaseModel):
     channel: str | None = None
 
 
+_RULE = "(fewest_parcels|priority|distance|cost)"
+_RULES = f"^{_RULE}(,{_RULE})*$"
+
+
 class Settings(BaseSettings):
     """Every setting has a working default; secrets are in Airflow's connections."""
 
@@ -144,8 +148,9 @@ class Settings(BaseSettings):
     ledger_days: int = Field(default=365, ge=1)
     #: How long the ledger keeps a run that fetched single records for webhooks.
     fetch_run_days: int = Field(default=7, ge=1)
-    #: How long the IDs of external events are kept: an event that comes again after that counts as new.
-    event_identity_days: int = Field(default=400, ge=1)
+    #: How long the IDs of external events are kept: an event that comes again after that counts as new. Senders repeat one for up to
+    #: 30 days.
+    event_identity_days: int = Field(default=400, ge=31)
     #: How long closed dead letters, ended replays and refused webhooks are kept, whom a mail went to and its text, and the tokens and
     #: customers of payments.
     closed_days: int = Field(default=90, ge=1)
@@ -159,6 +164,15 @@ class Settings(BaseSettings):
     #: Whether stock is held before money is authorised (`reserve_first`), or the other way round (`pay_first`). An order goes on as
     #: it began.
     order_sequence: Literal["reserve_first", "pay_first"] = "reserve_first"
+    #: What drives an order whose caller does not say: `events`, each step as soon as the one before is done, or `dag`, in batches by
+    #: the DAG `place_order`. An order goes on as it was placed.
+    order_driver: Literal["events", "dag"] = "events"
+    #: When the DAG `place_order` takes the orders that wait for it, as cron. Unset: every minute where HUB_ORDER_DRIVER is
+    #: `dag`; otherwise when somebody starts a run.
+    order_schedule: str = ""
+    #: What decides which warehouses an order is sent from, in this order (separated by `,`): `fewest_parcels`, `priority`,
+    #: `distance` (the customer's own country), `cost`. One that is left out decides nothing.
+    sourcing_rules: str = Field(default="fewest_parcels,priority,distance,cost", pattern=_RULES)
 
     #: When Airflow's tables and the logs of tasks are cleaned, as cron; empty: never by itself.
     clean_up_schedule: str = "17 3 * * *"
@@ -203,7 +217,7 @@ class Settings(BaseSettings):
                 )
         return streams
 
-    @field_validator("clean_up_schedule")
+    @field_validator("clean_up_schedule", "order_schedule")
     @classmethod
     def _refuse_no_cron(cls, schedule: str) -> str:
         if schedule and not is_cron(schedule):
@@ -216,6 +230,11 @@ class Settings(BaseSettings):
         return max(self.airflow_days, self.landing_days)
 
     @property
+    def order_cron(self) -> str | None:
+        """When the DAG takes waiting orders; None: not by itself."""
+        return self.order_schedule or ("* * * * *" if self.order_driver == "dag" else None)
+
+    @property
     def process_log_places(self) -> list[Path]:
         """Files and folders of logs that the hub rotates."""
         return [Path(place) for place in self.process_logs.split(os.pathsep) if place]
@@ -223,6 +242,10 @@ class Settings(BaseSettings):
     @property
     def developer_names(self) -> frozenset[str]:
         return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
+
+    @property
+    def sourcing_rule_names(self) -> list[str]:
+        return self.sourcing_rules.split(",")
 
     @property
     def mailer_ids(self) -> list[str]:

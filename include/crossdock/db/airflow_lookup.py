@@ -67,17 +67,39 @@ def _has(backend: Any, connection_id: str) -> bool:
 
 
 def _supervisor_has(connection_id: str) -> bool:
-    """Ask the task's supervisor, which asks the api-server; Airflow's own backend hides what it answers."""
+    """
+    Ask the task's supervisor, which asks the api-server; Airflow's own backend hides what it answers.
+
+    The api-server says "not found" also while Airflow's database is away: https://github.com/apache/airflow/pull/71307. So
+    after that answer it is asked for a number that only the database knows, of any DAG: one that the DAG processor answers, too,
+    since it never answers a question that it does not know. The caller then looks for the connection again, so a database that
+    came back just now hides none.
+
+    Raises:
+        AirflowRuntimeError: nobody knows.
+
+    """
     from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType  # noqa: PLC0415
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetConnection  # noqa: PLC0415
+    from airflow.sdk.execution_time.comms import GetConnection, GetTICount  # noqa: PLC0415
+
+    failure = _refusal_of(GetConnection(conn_id=connection_id))
+    if failure is None:
+        return True
+    if failure.error is ErrorType.CONNECTION_NOT_FOUND:
+        failure = _refusal_of(GetTICount(dag_id="any"))
+    if failure is not None:
+        raise AirflowRuntimeError(failure)
+    return False
+
+
+def _refusal_of(question: Any) -> Any | None:
+    """Ask the task's supervisor, and return the error that it answers with; None for any other answer."""
+    from airflow.sdk.exceptions import AirflowRuntimeError  # noqa: PLC0415
+    from airflow.sdk.execution_time.comms import ErrorResponse  # noqa: PLC0415
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS  # noqa: PLC0415
 
     try:
-        answer = SUPERVISOR_COMMS.send(GetConnection(conn_id=connection_id))
+        answer = SUPERVISOR_COMMS.send(question)
     except AirflowRuntimeError as error:
-        answer = error.error
-    if not isinstance(answer, ErrorResponse):
-        return True
-    if answer.error is ErrorType.CONNECTION_NOT_FOUND:
-        return False
-    raise AirflowRuntimeError(answer)
+        return error.error
+    return answer if isinstance(answer, ErrorResponse) else None

@@ -17,21 +17,21 @@ MEDIA_TYPE = "application/cloudevents+protobuf"
 BATCH_MEDIA_TYPE = "application/cloudevents-batch+protobuf"
 
 
-def as_message(event: Event) -> bytes:
+def as_message(event: Event, base_url: str) -> bytes:
     """Convert one event to a `CloudEvent`; its data are JSON text."""
-    serialised: bytes = _message(event).SerializeToString()
+    serialised: bytes = _message(event, base_url).SerializeToString()
     return serialised
 
 
-def as_batch(events: Sequence[Event]) -> bytes:
+def as_batch(events: Sequence[Event], base_url: str) -> bytes:
     """Convert several events to a `CloudEventBatch`."""
-    batch = messages().CloudEventBatch(events=[_message(event) for event in events])
+    batch = messages().CloudEventBatch(events=[_message(event, base_url) for event in events])
     serialised: bytes = batch.SerializeToString()
     return serialised
 
 
-def _message(event: Event) -> Any:
-    document = as_document(event)
+def _message(event: Event, base_url: str) -> Any:
+    document = as_document(event, base_url)
     data = document.pop("data")
     message = messages().CloudEvent(
         id=document.pop("id"),

@@ -16,6 +16,7 @@ PRODUCT_CHANGED = "crossdock.product.changed"
 ORDER_CHANGED = "crossdock.order.changed"
 WEBHOOK_RECEIVED = "crossdock.webhook.received"
 WEBHOOK_IGNORED = "crossdock.webhook.ignored"
+WEBHOOK_HANDSHAKE = "crossdock.webhook.handshake"
 
 
 class Position(NamedTuple):
@@ -33,6 +34,8 @@ class Position(NamedTuple):
 
 #: Before the first event.
 ORIGIN = Position(0, 0, 0)
+#: After all that can ever be stored.
+END = Position(2**31 - 1, 2**64 - 1, 2**63 - 1)
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -41,6 +44,7 @@ class Event(msgspec.Struct, frozen=True):
     epoch: int
     xid: int
     position: int
+    #: The sender's ID; None for the hub's own events.
     event_id: str | None
     source: str
     type: str
@@ -58,8 +62,8 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Unique per source: the publisher's own id, or the position in the store."""
-        return self.event_id or f"{self.epoch}-{self.position}"
+        """The hub's own ID, by which an event is found. What its sender calls it is `event_id`."""
+        return f"{self.epoch}-{self.position}"
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +78,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     partition_key: str
     #: JSON text.
     data: str
-    #: The sender's id, for events of other systems. None for the hub's own: their position is their id.
+    #: The sender's ID, by which a repeated event of another system is known. None for the hub's own events.
     event_id: str | None = None
     correlation_id: str | None = None
     schema_version: int = 1

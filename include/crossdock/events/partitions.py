@@ -35,6 +35,17 @@ SELECT EXISTS (
        AND NOT kept.silent)
 """
 
+#: The last event of a partition that is dropped. Partitions end in the order of their months, and so do their events.
+_NOTE_DROPPED = """
+INSERT INTO event_dropped (epoch, xid, position)
+SELECT epoch, xid, position FROM {partition} AS dropped
+ ORDER BY dropped.epoch DESC, dropped.xid DESC, dropped.position DESC LIMIT 1
+ON CONFLICT (only_row) DO UPDATE
+   SET epoch = excluded.epoch, xid = excluded.xid, position = excluded.position, dropped_at = excluded.dropped_at
+ WHERE (excluded.epoch, excluded.xid, excluded.position)
+       > (event_dropped.epoch, event_dropped.xid, event_dropped.position)
+"""
+
 
 def partitions(work: Work) -> list[tuple[str, datetime | None]]:
     """List the partitions, each with its end (aware); None for the default one, which should be empty."""
@@ -96,6 +107,7 @@ def drop_past(work: Work, before: datetime) -> list[str]:
         table = sql.Identifier(name)
         row = work.execute(sql.SQL(_UNREAD).format(partition=table)).fetchone()
         if row and not row[0]:
+            work.execute(sql.SQL(_NOTE_DROPPED).format(partition=table))
             work.execute(sql.SQL("ALTER TABLE event DETACH PARTITION {}").format(table))
             work.execute(sql.SQL("DROP TABLE {}").format(table))
             dropped.append(name)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from crossdock.core.errors import BadRequest, NotFound
-from crossdock.events.cloudevents import schema_name
+from crossdock.events.cloudevents import schema_path
 from crossdock.events.model import WEBHOOK_RECEIVED, Event
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -75,7 +75,7 @@ class EventTypes:
         """
         if (name, version) not in self.schemas:
             raise NotFound(f"There is no version {version} of {name!r}. Event types: {', '.join(self.names)}")
-        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_name(name, version)}
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_path(name, version)}
         return {**head, **self.schemas[name, version]}
 
     def known(self, names: Iterable[str]) -> tuple[str, ...]:

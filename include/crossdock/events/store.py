@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import psycopg
 
-from crossdock.core.errors import NotFound
+from crossdock.core.errors import Gone, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.events import counts_repository
-from crossdock.events.model import ORIGIN, Event, NewEvent, Position
+from crossdock.events.model import END, ORIGIN, Event, NewEvent, Position
 
 _COLUMNS = (
     "epoch, xid, position, event_id, source, type, subject, time, partition_key, correlation_id, schema_version, "
@@ -27,17 +27,23 @@ COPY event (source, type, subject, time, partition_key, correlation_id, schema_v
 #: A json value is sent as its text, so it is written as bytea.
 _COPY_TYPES = ("text", "text", "text", "timestamptz", "text", "text", "int4", "bytea")
 
-_INSERT = b"""
+_INSERT_ONLY = b"""
 INSERT INTO event (event_id, source, type, subject, time, partition_key, correlation_id, schema_version, data)
 VALUES (%(event_id)s, %(source)s, %(type)s, %(subject)s, %(time)s, %(partition_key)s, %(correlation_id)s,
         %(schema_version)s, %(data)s::json)
-RETURNING epoch, xid, position
+"""
+_INSERT = _INSERT_ONLY + b"RETURNING epoch, xid, position"
+
+_KNOWN = b"""
+SELECT source, event_id FROM event_identity
+ WHERE (event_id, source) IN (SELECT * FROM unnest(%(ids)s::text[], %(sources)s::text[]))
 """
 
 #: The horizon: all transactions below it have ended, so no event can still appear before it. Both bounds compare whole
 #: rows, and ORDER BY names the columns themselves: a cast in either would sort as text, without the index.
 _HORIZON = "(epoch, xid) < (%(now_epoch)s::int, pg_snapshot_xmin(pg_current_snapshot()))"
 _AFTER = "(epoch, xid, position) > (%(epoch)s::int, %(xid)s::text::xid8, %(position)s::bigint)"
+_BEFORE = "(epoch, xid, position) < (%(end_epoch)s::int, %(end_xid)s::text::xid8, %(end_position)s::bigint)"
 
 #: The key partition of an event. `hashtext` returns a signed 32-bit number.
 _OF_PARTITION = "(hashtext(partition_key) & 2147483647) %% %(partitions)s::int = %(partition)s::int"
@@ -78,11 +84,19 @@ _FILTER = """
 
 _SELECT = f"""
 SELECT {_COLUMNS} FROM event
- WHERE {_AFTER} AND {_HORIZON} {_FILTER}
+ WHERE {_AFTER} AND {_BEFORE} AND {_HORIZON} {_FILTER}
  ORDER BY event.epoch, event.xid, event.position LIMIT %(limit)s
 """.encode()
 
-_COUNT = f"SELECT count(*) FROM event WHERE {_AFTER} AND {_HORIZON} {_FILTER}".encode()
+#: What is below it has its place for good: no event can still appear there.
+_NOW = b"SELECT (SELECT max(epoch) FROM event_epoch), pg_snapshot_xmin(pg_current_snapshot())"
+
+_IS_GONE = b"""
+SELECT EXISTS (SELECT FROM event_dropped
+                WHERE (epoch, xid, position) > (%(epoch)s::int, %(xid)s::text::xid8, %(position)s::bigint))
+"""
+
+_COUNT = f"SELECT count(*) FROM event WHERE {_AFTER} AND {_BEFORE} AND {_HORIZON} {_FILTER}".encode()
 
 _NEWEST = f"""
 SELECT {_COLUMNS} FROM event
@@ -108,6 +122,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The events that a person selects."""
 
     after: Position = ORIGIN
+    before: Position = END
     types: tuple[str, ...] = ()
     key: str | None = None
     #: When they came into the store, not when they happened.
@@ -117,12 +132,16 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     silent: bool = False
 
 
-def append(work: Work, events: Iterable[NewEvent]) -> None:
+def append(work: Work, events: Sequence[NewEvent]) -> None:
     """
     Append the hub's own events in their order, in the caller's transaction: a transactional outbox.
 
     A change and its event are committed together or not at all.
     """
+    if len(events) == 1:
+        # One round trip, and planned once for the connection; COPY takes three, and is parsed each time.
+        work.execute(_INSERT_ONLY, msgspec.structs.asdict(events[0]), prepare=True)
+        return
     with work.cursor().copy(_COPY) as copy:
         copy.set_types(_COPY_TYPES)
         for event in events:
@@ -166,6 +185,31 @@ def receive(work: Work, event: NewEvent) -> Position | None:
     except psycopg.errors.UniqueViolation:
         return None
     return Position(*row) if row else None
+
+
+def receive_all(work: Work, events: Sequence[NewEvent]) -> None:
+    """
+    Store the events of one delivery, each once, as `receive` does.
+
+    Those that are known are left out in one question, and the others go in together; only where another delivery of them
+    comes at once, each is stored by itself.
+    """
+    if len(events) == 1:
+        receive(work, events[0])
+        return
+    known = _known(work, events)
+    new = [event for event in events if (event.source, event.event_id) not in known]
+    try:
+        with work.transaction():
+            work.cursor().executemany(_INSERT_ONLY, [msgspec.structs.asdict(event) for event in new])
+    except psycopg.errors.UniqueViolation:
+        for event in new:
+            receive(work, event)
+
+
+def _known(work: Work, events: Sequence[NewEvent]) -> set[tuple[str, str | None]]:
+    names = {"sources": [event.source for event in events], "ids": [event.event_id for event in events]}
+    return set(work.execute(_KNOWN, names).fetchall())
 
 
 def cursor_of(work: Work) -> psycopg.Cursor[tuple[Any, ...]]:
@@ -225,6 +269,34 @@ def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, selection, limit))]
 
 
+def horizon(work: Work) -> Position:
+    """Read where the events end that have their place for good: each later one will come after this position."""
+    now_epoch, xid = cursor_of(work).execute(_NOW).fetchone() or (1, 0)
+    return Position(now_epoch, xid, 0)
+
+
+def follow(work: Work, selection: Selection, *, limit: int) -> tuple[list[Event], Position]:
+    """
+    Read the next events of *selection* in order; return them with the position from which to go on.
+
+    On the last page that is the horizon, so that one who waits for rare events neither reads the others twice nor falls
+    behind the retention.
+
+    Raises:
+        Gone: events after *selection.after* were deleted, after their retention.
+
+    """
+    # Read before the events: what is committed in between is among them, or comes after this position.
+    now = horizon(work)
+    events = select(work, selection, limit=limit)
+    # Read after the events: they may have waited for the one who deletes the partition before them.
+    row = work.execute(_IS_GONE, _position_values(selection.after)).fetchone()
+    if row and row[0] and selection.after != ORIGIN:
+        raise Gone("Events after this position were deleted after their retention", hint=Hint(HintId.FOLLOW_AGAIN))
+    last = events[-1].at if events else selection.after
+    return events, last if len(events) == limit else max(last, now)
+
+
 def count(work: Work, selection: Selection) -> int:
     """
     Count the events of *selection*, by the hour where they are counted.
@@ -233,8 +305,7 @@ def count(work: Work, selection: Selection) -> int:
     """
     if selection.key is not None or selection.after != ORIGIN:
         work.execute(_BY_KEY if selection.key is not None else _BY_INDEX)
-        row = work.execute(_COUNT, _values(work, selection, 0)).fetchone()
-        return int(row[0]) if row else 0
+        return _count_each(work, selection)
     cursor = counts_repository.counted_to(work)
     counted = counts_repository.count(
         work,
@@ -244,9 +315,15 @@ def count(work: Work, selection: Selection) -> int:
         since=selection.since,
         until=selection.until,
     )
-    later = msgspec.structs.replace(selection, after=cursor)
-    row = work.execute(_COUNT, _values(work, later, 0)).fetchone()
-    return counted + (int(row[0]) if row else 0)
+    if cursor <= selection.before:
+        return counted + _count_each(work, msgspec.structs.replace(selection, after=cursor))
+    counted_too = cursor._replace(position=cursor.position + 1)
+    return counted - _count_each(work, msgspec.structs.replace(selection, after=selection.before, before=counted_too))
+
+
+def _count_each(work: Work, selection: Selection) -> int:
+    row = work.execute(_COUNT, _values(work, selection, 0)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
@@ -279,11 +356,16 @@ def horizon_age_s(work: Work) -> float:
     return float(row[0]) if row else 0.0
 
 
+def _position_values(position: Position) -> dict[str, Any]:
+    return {"epoch": position.epoch, "xid": str(position.xid), "position": position.position}
+
+
 def _values(work: Work, selection: Selection, limit: int) -> dict[str, Any]:
     return {
-        "epoch": selection.after.epoch,
-        "xid": str(selection.after.xid),
-        "position": selection.after.position,
+        **_position_values(selection.after),
+        "end_epoch": selection.before.epoch,
+        "end_xid": str(selection.before.xid),
+        "end_position": selection.before.position,
         "now_epoch": epoch(work),
         "types": list(selection.types) or None,
         "key": selection.key,

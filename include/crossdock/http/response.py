@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,6 +13,8 @@ import requests
 
 from crossdock.core.errors import AccessRefused, SourceInvalid, SystemRefused, SystemUnavailable, Throttled
 from crossdock.core.printable import printable
+
+T = TypeVar("T")
 
 #: Of 4xx, the statuses after which a retry may succeed.
 _TRANSIENT = frozenset({408, 425, 429})
@@ -88,6 +90,19 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
     def invalid(self, cause: str) -> SourceInvalid:
         """Build the error for an invalid response; *cause* completes the sentence: `has no total`."""
         return SourceInvalid(self.system, self.endpoint, self.status, cause)
+
+    def decoded(self, decode: Callable[[bytes], T]) -> T:
+        """
+        Decode the body.
+
+        Raises:
+            SourceInvalid: it is not what the vendor documents.
+
+        """
+        try:
+            return decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self.invalid(f"is not what the vendor documents: {error}") from error
 
     def raise_for_status(self) -> None:
         """

@@ -30,6 +30,8 @@ prepare(dict[str, Action])
 
 #: Field of a connection's extra: the destination that its credentials were given for.
 GIVEN_FOR = "given_for"
+#: Field of the same: the connection's own ID. Airflow's Test button tests a connection under an ID that it makes up.
+TESTED_AS = "connection_id"
 _PACKAGE = Path(__file__).parents[1]
 _FOLDER = _PACKAGE / "connectors"
 
@@ -119,6 +121,20 @@ class Manifest:
                     values[place] = value
         return Connection(connection_id=connection_id, conn_type=self.kind, extra=extra, **values)
 
+    def credentials_of_integration(self, integration: str) -> Mapping[str, Any]:
+        """
+        Narrow the schema of the credentials to those that *integration* needs, if a file decides that.
+
+        Raises:
+            NotFound, BadRequest: there is no such file, or it is not valid.
+
+        """
+        if "needs" not in self.provides:
+            return self.credentials
+        names = self.provided("needs")(integration)
+        properties = {name: self.credentials["properties"][name] for name in names}
+        return {**self.credentials, "required": list(names), "properties": properties}
+
     def preserve_extra(self, known: Connection, changed: Connection) -> Connection:
         """Add to *changed* the fields of *known*'s extra that the schemas do not define: a person set them."""
         own = {*self.settings["properties"], *self.credentials["properties"]}
@@ -157,14 +173,14 @@ class Manifest:
 
     def given_for(self, connection: Connection) -> Connection:
         """
-        Add to *connection* where its credentials may be sent, if a file decides that and not the connection alone.
+        Add to *connection* where its credentials may be sent, if a file decides that and not the connection alone, and its ID.
 
         Call it for credentials that a person has just given. Whoever uses them refuses another destination.
         """
         if "destination" not in self.provides:
             return connection
-        destination = self.provided("destination")(connection)
-        return msgspec.structs.replace(connection, extra={**connection.extra, GIVEN_FOR: destination})
+        own = {GIVEN_FOR: self.provided("destination")(connection), TESTED_AS: connection.connection_id}
+        return msgspec.structs.replace(connection, extra={**connection.extra, **own})
 
     def connection_test(self, connection: Connection) -> ConnectionTest:
         """

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from crossdock.core.errors import HubError
-from crossdock.integrations.manifests import Manifest, manifests
+from crossdock.integrations.manifests import TESTED_AS, Manifest, manifests
 
 #: The fields that Airflow's form has for every connection.
 _STANDARD = ("host", "schema", "login", "password", "port", "extra")
@@ -87,6 +89,8 @@ class _TestableConnection:
         connection = airflow_connection.find(self.conn_id)
         if connection is None:
             return False, f"Airflow has no connection {self.conn_id!r}"
+        if own_id := connection.text(TESTED_AS):
+            connection = msgspec.structs.replace(connection, connection_id=own_id)
         try:
             checks = connection_test.check_connection(manifests()[self.conn_type], connection)
         except HubError as error:

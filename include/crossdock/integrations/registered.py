@@ -13,7 +13,7 @@ from crossdock.integrations.model import Integration, IntegrationState
 
 def find_integration(store: Store, integration_id: str) -> Integration | None:
     """Find the integration; None if it is not in the registry."""
-    with store.transaction() as work:
+    with store.question() as work:
         return repository.find(work, integration_id)
 
 
@@ -28,7 +28,7 @@ def find_active(store: Store, integration_id: str) -> Integration | None:
         NotFound: somebody removed it.
 
     """
-    with store.transaction() as work:
+    with store.question() as work:
         found = repository.find(work, integration_id)
         if found is None and repository.is_removed(work, integration_id):
             raise NotFound(

@@ -94,6 +94,15 @@ class DoubledPayment(msgspec.Struct, frozen=True):
     authorisations: int
 
 
+class TakenBackPayment(msgspec.Struct, frozen=True):
+    """A payment whose capture a gateway had accepted, and then did not make."""
+
+    payment_id: str
+    reference: str
+    minor: int
+    currency: str
+
+
 class DisputedPayment(msgspec.Struct, frozen=True):
     """A payment with a dispute that can still be answered."""
 
@@ -115,7 +124,7 @@ SELECT subscriber, coalesce(cause, 'unknown'), count(*) FROM dead_letter WHERE s
 
 #: In the order of the index: to find the newest would read all.
 _DEAD_EXAMPLES = b"""
-SELECT coalesce(event_id, epoch || '-' || position) || ': ' || coalesce(cause, 'unknown') FROM dead_letter
+SELECT epoch || '-' || position || ': ' || coalesce(cause, 'unknown') FROM dead_letter
  WHERE state = 'dead' AND subscriber = %(subscriber)s ORDER BY type, subject LIMIT %(limit)s
 """
 
@@ -196,6 +205,14 @@ SELECT gateway, count(DISTINCT payment_id), extract(epoch FROM clock_timestamp()
 
 _DOUBLED = b"""
 SELECT payment_id, reference, live_authorisations FROM payment WHERE live_authorisations > 1 ORDER BY payment_id
+"""
+
+#: Of an order that is cancelled, nothing is owed any more.
+_TAKEN_BACK = b"""
+SELECT payment_id, reference, taken_back_minor, currency FROM payment
+ WHERE taken_back_minor > 0
+   AND NOT EXISTS (SELECT FROM placed_order WHERE order_id = payment.reference AND state IN ('cancelling', 'cancelled'))
+ ORDER BY payment_id
 """
 
 _DISPUTED = b"""
@@ -285,6 +302,11 @@ def waiting_executions(work: Work) -> WaitingExecutions:
 def doubled_payments(work: Work) -> list[DoubledPayment]:
     """Find payments that were authorised more than once, and of which none was released since."""
     return [DoubledPayment(*row) for row in work.execute(_DOUBLED)]
+
+
+def taken_back_payments(work: Work) -> list[TakenBackPayment]:
+    """Find payments of which a capture was taken back, and that were neither captured again nor given up."""
+    return [TakenBackPayment(*row) for row in work.execute(_TAKEN_BACK)]
 
 
 def disputed_payments(work: Work) -> list[DisputedPayment]:

@@ -109,6 +109,7 @@ def _conditions(subscribers: Mapping[str, Subscriber], limits: AlarmThresholds) 
         Kind.ORDER_WAITS: _waiting_orders,
         Kind.PAYMENT_DOUBLED: _doubled_payments,
         Kind.PAYMENT_DISPUTED: _disputed_payments,
+        Kind.PAYMENT_TAKEN_BACK: _taken_back_payments,
         Kind.RUN_LATE: alarm_conditions.still_late,
         Kind.ROWS_REJECTED: _rejected,
         Kind.VOLUME_CHANGED: lambda work: volumes.changed(work, limits.volumes, datetime.now(UTC)),
@@ -259,6 +260,16 @@ def _doubled_payments(work: Work) -> Mapping[str, Found]:
             doubled.authorisations,
         )
         for doubled in alarm_conditions.doubled_payments(work)
+    }
+
+
+def _taken_back_payments(work: Work) -> Mapping[str, Found]:
+    return {
+        taken.payment_id: Found(
+            f"The gateway took back a capture of the payment {taken.payment_id} ({taken.reference}): {taken.minor:,} "
+            f"{taken.currency} (minor units) that the hub counted on are not paid"
+        )
+        for taken in alarm_conditions.taken_back_payments(work)
     }
 
 

@@ -120,7 +120,8 @@ DELETE FROM payment USING gone WHERE payment.payment_id = gone.payment_id
 
 #: Who ordered, and with what token, is of use while an order can go on.
 _FORGET_CUSTOMERS = b"""
-UPDATE placed_order SET email = NULL, customer_name = NULL, payment_methods = '{}', return_url = NULL
+UPDATE placed_order
+   SET email = NULL, customer_name = NULL, customer_reference = NULL, payment_methods = '{}', return_url = NULL
  WHERE order_id = ANY(ARRAY(
     SELECT order_id FROM placed_order
      WHERE changed_at < %(before)s AND state IN ('confirmed', 'cancelled') AND email IS NOT NULL LIMIT %(limit)s))
@@ -136,6 +137,11 @@ WITH gone AS (
 executions AS (DELETE FROM execution USING gone WHERE execution.subject = gone.order_id),
 holds AS (DELETE FROM stock_hold USING gone WHERE stock_hold.order_id = gone.order_id)
 DELETE FROM placed_order USING gone WHERE placed_order.order_id = gone.order_id
+"""
+
+_DELETE_DECISIONS = b"""
+DELETE FROM decision WHERE decision_id = ANY(ARRAY(
+    SELECT decision_id FROM decision WHERE decided_at < %(before)s ORDER BY decided_at LIMIT %(limit)s))
 """
 
 _DELETE_UNMATCHED_FACTS = b"""
@@ -277,6 +283,11 @@ def forget_customers(work: Work, before: datetime, *, limit: int) -> int:
 def delete_orders(work: Work, before: datetime, *, limit: int) -> int:
     """Delete orders that have ended, with their executions; those that wait for a person stay, however old."""
     return work.execute(_DELETE_ORDERS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_decisions(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete what was decided; what is open waits for a person, however long."""
+    return work.execute(_DELETE_DECISIONS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_unmatched_facts(work: Work, before: datetime, *, limit: int) -> int:

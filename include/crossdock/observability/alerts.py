@@ -34,6 +34,7 @@ class Kind(StrEnum):
     PAYMENT_UNKNOWN = "payment_unknown"
     PAYMENT_DOUBLED = "payment_doubled"
     PAYMENT_DISPUTED = "payment_disputed"
+    PAYMENT_TAKEN_BACK = "payment_taken_back"
     ORDER_WAITS = "order_waits"
     BREAKER_OPEN = "breaker_open"
     ACCESS_REFUSED = "access_refused"
@@ -68,7 +69,8 @@ _HINTS: Mapping[str, HintId] = {
     Kind.PAYMENT_UNKNOWN: HintId.LIST_PAYMENTS,
     Kind.PAYMENT_DOUBLED: HintId.SHOW_PAYMENT,
     Kind.PAYMENT_DISPUTED: HintId.SHOW_PAYMENT,
-    Kind.ORDER_WAITS: HintId.LIST_ORDERS,
+    Kind.PAYMENT_TAKEN_BACK: HintId.SHOW_PAYMENT,
+    Kind.ORDER_WAITS: HintId.LIST_DECISIONS,
     Kind.BREAKER_OPEN: HintId.SHOW_INTEGRATION,
     Kind.ACCESS_REFUSED: HintId.ROTATE_CREDENTIALS,
     Kind.RUN_FAILED: HintId.LIST_RUNS,

@@ -28,7 +28,7 @@ from crossdock.stack.secrets import load_secrets, secrets_file
 from crossdock.stack.settings_file import read_settings
 
 _NEEDED_PYTHON = (3, 11)
-_NEEDED_DISK_BYTES = 2 * 1024**3
+NEEDED_DISK_BYTES = 2 * 1024**3
 #: Each page and each log of a task takes one.
 _NEEDED_INODES = 0.02
 _PROOF_TIMEOUT_S = 10.0
@@ -90,7 +90,7 @@ def _room_of(names: str, folder: Path, free_bytes: int, free_inodes: float | Non
     found = f"{free_bytes / 1024**3:.1f} GB free"
     if free_inodes is not None:
         found += f", {free_inodes:.0%} of the inodes"
-    enough = free_bytes >= _NEEDED_DISK_BYTES and (free_inodes is None or free_inodes >= _NEEDED_INODES)
+    enough = free_bytes >= NEEDED_DISK_BYTES and (free_inodes is None or free_inodes >= _NEEDED_INODES)
     fix = None if enough else f"Free space on the disk of {folder}, or set HUB_HOME to another disk."
     return Check(f"disk space of {names}", enough, found, fix)
 

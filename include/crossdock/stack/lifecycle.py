@@ -255,8 +255,14 @@ def _sound(living: dict[str, ProcessRecord], progress: Progress) -> dict[str, Pr
 
 
 def _silent(living: Collection[str], progress: Progress) -> set[str]:
-    """Look at the *living* until each has given a sign of life, or has given none for too long."""
+    """
+    Look at the *living* until each has given a sign of life, or has given none for too long.
+
+    What the supervisor has counted need not be counted again: as long as this has its turn, nobody replaces anything.
+    """
     looker = supervisor.Supervisor("up", supervisor.duties_of_both(load_secrets()))
+    reported = supervisor.reported_conditions()
+    counted = {name for name, condition in reported.items() if condition.state == "silent" and name in living}
     heard: set[str] = set()
     named = ""
     try:
@@ -264,9 +270,10 @@ def _silent(living: Collection[str], progress: Progress) -> set[str]:
             looker.look()
             watched = {name: each for name, each in looker.watched().items() if name in living}
             heard |= {name for name, each in watched.items() if each.is_well}
-            unsure = sorted(name for name, each in watched.items() if each.may_recover and name not in heard)
+            silent = {name for name, each in watched.items() if each.is_silent} | (counted - heard)
+            unsure = sorted({name for name, each in watched.items() if each.may_recover} - heard - silent)
             if not unsure:
-                return {name for name, each in watched.items() if each.is_silent}
+                return silent
             if (waits := ", ".join(unsure)) != named:
                 progress(f"Waiting for a sign of life of {waits}")
                 named = waits

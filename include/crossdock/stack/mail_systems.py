@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from crossdock.core.ids import prefixed
+from crossdock.core.ids import NO_PORT, prefixed
 from crossdock.core.stack_proof import KEY_VARIABLE
 from crossdock.stack import airflow, ports, processes
 from crossdock.stack.secrets import Secrets
@@ -43,6 +43,7 @@ def connections(numbers: Mapping[str, int], secrets: Secrets) -> list[dict[str, 
             "connection_id": prefixed("mail_server"),
             "conn_type": "smtp_relay",
             "host": f"smtp://{ports.LOOPBACK}:{numbers['smtp']}",
+            "port": NO_PORT,
             "login": _SMTP_USER,
             "password": secrets.sandbox_client_secret,
             "extra": json.dumps({**extra, "allow_plain": True}),
@@ -51,6 +52,7 @@ def connections(numbers: Mapping[str, int], secrets: Secrets) -> list[dict[str, 
             "connection_id": prefixed("sendgrid"),
             "conn_type": "sendgrid",
             "host": f"http://{ports.LOOPBACK}:{numbers[SENDGRID]}",
+            "port": NO_PORT,
             "password": secrets.sandbox_client_secret,
             "extra": json.dumps(extra),
         },

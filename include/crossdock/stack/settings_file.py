@@ -10,7 +10,7 @@ from typing import Any
 
 from crossdock.client.errors import StackError
 from crossdock.core import yaml_document
-from crossdock.core.ids import prefixed
+from crossdock.core.ids import NO_PORT, prefixed
 from crossdock.stack.home import project
 
 #: Astro's name of a field → Airflow's.
@@ -99,6 +99,7 @@ def _connection(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         raise StackError(f"{path}: connection {entry['conn_id']} has no conn_type.")
     # An empty value means "not set", as for Astro.
     document = {_CONNECTION_FIELDS[name]: value for name, value in entry.items() if value not in (None, "")}
+    document.setdefault("port", NO_PORT)
     if isinstance(document.get("extra"), Mapping):
         document["extra"] = json.dumps(document["extra"])
     return document

@@ -101,7 +101,7 @@ def conditions_file(name: str) -> Path:
 
 def start_sandbox(numbers: Mapping[str, int], secrets: Secrets, arguments: Sequence[str]) -> None:
     command = [sys.executable, "-P", "-m", "crossdock.sandbox", "--port", str(numbers["sandbox"])]
-    command += ["--client-id", _sandbox_client(), "--journal", str(_journal_of(arguments)), *arguments]
+    command += ["--client-id", sandbox_client(), "--journal", str(_journal_of(arguments)), *arguments]
     environment = {**airflow.child_environment(), KEY_VARIABLE: secrets.stack_key}
     environment["SANDBOX_CLIENT_SECRET"] = secrets.sandbox_client_secret
     processes.start("sandbox", command, environment=environment, port=numbers["sandbox"])
@@ -132,7 +132,7 @@ def _journal_of(arguments: Sequence[str]) -> Path:
     return home() / (f"sandbox-{digest}.jsonl" if arguments else "sandbox.jsonl")
 
 
-def _sandbox_client() -> str:
+def sandbox_client() -> str:
     """Read the client ID with which the hub signs in at the sandbox."""
     from crossdock.stack.settings_file import read_settings  # noqa: PLC0415  loads YAML, only for a start
 

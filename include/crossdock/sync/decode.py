@@ -95,7 +95,7 @@ def _one_by_one(
     body: bytes, record_type: type[msgspec.Struct], key_field: str, lines_fields: tuple[str, ...]
 ) -> DecodedPage:
     records, raws, rejected = [], [], []
-    for raw, document in _documents(body):
+    for raw, document in documents_of(body):
         failure = _unstorable(document)
         if failure is None:
             try:
@@ -112,8 +112,14 @@ def _one_by_one(
     return DecodedPage(records, rejected, body, raws)
 
 
-def _documents(body: bytes) -> Iterator[tuple[bytes, Any]]:
-    """Split a page into records, each as bytes and as a plain value."""
+def documents_of(body: bytes) -> Iterator[tuple[bytes, Any]]:
+    """
+    Split a page into records, each as bytes and as a plain value: also one that strict JSON cannot express.
+
+    Raises:
+        PageUnreadable: it has no results at all.
+
+    """
     try:
         # Invalid UTF-8 becomes lone surrogates here, for which only its own record is rejected.
         documents = _lenient.decode(body.decode("utf-8-sig", "surrogateescape"))["results"]

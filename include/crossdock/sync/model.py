@@ -303,6 +303,15 @@ def opening_window(request: SyncRequest, *, low: datetime | None, source_now: da
     return Window(low, min(request.until, source_now) if request.until else source_now)
 
 
+def has_later(window: Window, newest: datetime | None) -> bool:
+    """
+    Check whether the source has a record dated after its current second: its clock was ahead when it dated that record.
+
+    No window reaches the record until the clock gets there, so a delta then reads without an end.
+    """
+    return newest is not None and newest >= window.high + CLOCK_GRAIN
+
+
 #: Answers are given in whole seconds, come late and may come from a cache: less than this is no step of a clock. The overlap
 #: covers it.
 CLOCK_TOLERANCE = timedelta(seconds=30)

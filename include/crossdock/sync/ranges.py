@@ -34,16 +34,20 @@ def by_id(records: int, shard: tuple[int, int] = (1, 1)) -> list[Range]:
     return [Range(range_no=no, axis=Axis.ID, low=low, high=high) for no, (low, high) in enumerate(pairwise(bounds))]
 
 
-def by_time(window: Window, records: int, ids: Ids = _ALL) -> list[Range]:
-    """Cut *window*, restricted to *ids*, into equal spans; one span if it has no beginning."""
+def by_time(window: Window, records: int, ids: Ids = _ALL, *, open_ended: bool = False) -> list[Range]:
+    """
+    Cut *window*, restricted to *ids*, into equal spans; one span if it has no beginning.
+
+    The last span has no end if it is *open_ended*.
+    """
     id_low, id_high = ids
-    high = utc_text(_next_tick(window.high))
+    high = None if open_ended else utc_text(_next_tick(window.high))
     if window.low is None:
         return [Range(range_no=0, axis=Axis.TIME, low=None, high=high, id_low=id_low, id_high=id_high)]
     cuts = _cuts(records)
     step = (window.high - window.low) / cuts
     # To the millisecond, like the instants of the source: a finer bound would fall between two of its ticks.
-    bounds = [utc_text(window.low + number * step) for number in range(cuts)] + [high]
+    bounds = [*(utc_text(window.low + number * step) for number in range(cuts)), high]
     return [
         Range(range_no=no, axis=Axis.TIME, low=low, high=up, id_low=id_low, id_high=id_high)
         for no, (low, up) in enumerate(pairwise(bounds))

@@ -68,6 +68,9 @@ class SourceDescription(msgspec.Struct, frozen=True):
     source_now: datetime
     #: Number of matching records; 0 if the source does not count.
     records: int
+    #: The latest date of them; None if there is none, or the source does not say. It is after *source_now* when the clock was
+    #: ahead while it dated the record.
+    newest: datetime | None = None
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from crossdock.core.log import logger
 from crossdock.db import leases
 from crossdock.sync import deferred_records, landing, ledger, ranges, source_clock, watermarks
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, opening_low, opening_window, reads_everything
+from crossdock.sync.model import CLOCK_GRAIN, Mode, Window, has_later, opening_low, opening_window, reads_everything
 from crossdock.sync.source import Range, SourceDescription
 from crossdock.sync.stream import Stream, Systems
 
@@ -25,21 +25,21 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
     if planned:
         return planned
     if run.window_high:
-        window, expected = run.window, _described(stream, systems, run, run.window_low).records
+        window, described = run.window, _described(stream, systems, run, run.window_low)
     else:
-        window, expected = _opened(stream, systems, run, mark)
-    parts = _ranges_of(stream, run, window, expected)
+        window, described = _opened(stream, systems, run, mark)
+    parts = _ranges_of(stream, run, window, described)
     parts += ranges.by_keys("id", _within(deferred, run.request.ids), first_no=len(parts))
     with systems.store.transaction() as work:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
-        ledger.set_window(work, run.run_id, window, expected)
+        ledger.set_window(work, run.run_id, window, described.records)
         landing.add_ranges(work, run.run_id, parts)
-    log.log(systems.log_level, "Reading %s: about %s records in %s ranges", stream.id, expected, len(parts))
+    log.log(systems.log_level, "Reading %s: about %s records in %s ranges", stream.id, described.records, len(parts))
     return parts
 
 
-def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -> tuple[Window, int]:
-    """Open the run's window by the source's clock; return also how many records the source says that it has in it."""
+def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -> tuple[Window, SourceDescription]:
+    """Open the run's window by the source's clock; return also what the source says about the records in it."""
     low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
     description = _described(stream, systems, run, low)
     if run.moves_watermark:
@@ -51,7 +51,7 @@ def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -
         if step:
             low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
             description = systems.source.describe(stream.resource, low)
-    return opening_window(run.request, low=low, source_now=description.source_now), description.records
+    return opening_window(run.request, low=low, source_now=description.source_now), description
 
 
 def _described(stream: Stream, systems: Systems, run: Run, low: datetime | None) -> SourceDescription:
@@ -70,13 +70,14 @@ def _within(record_ids: Sequence[str], ids: ranges.Ids) -> list[str]:
     ]
 
 
-def _ranges_of(stream: Stream, run: Run, window: Window, records: int) -> list[Range]:
+def _ranges_of(stream: Stream, run: Run, window: Window, described: SourceDescription) -> list[Range]:
     if run.mode is Mode.KEYS:
         return ranges.by_keys(stream.key_field, run.request.keys)
-    if run.request.limit:
-        # One range: the first records in one order, not some of each range.
-        records = 0
+    # With a limit one range: the first records in one order, not some of each range.
+    records = 0 if run.request.limit else described.records
     if reads_everything(run.mode, window):
         return ranges.by_id(records, run.request.shard_of)
-    read_to = window if run.request.until else Window(window.low, window.high + CLOCK_GRAIN)
-    return ranges.by_time(read_to, records, run.request.ids)
+    if run.request.until:
+        return ranges.by_time(window, records, run.request.ids)
+    read_to = Window(window.low, window.high + CLOCK_GRAIN)
+    return ranges.by_time(read_to, records, run.request.ids, open_ended=has_later(window, described.newest))

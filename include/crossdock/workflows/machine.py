@@ -7,6 +7,7 @@ from datetime import datetime
 
 from crossdock.workflows.model import (
     ENDED,
+    TRIED_AGAIN,
     UNDONE,
     UNRESOLVED,
     Direction,
@@ -80,8 +81,8 @@ def next_move(flow: Flow, execution: Execution, progress: Progress, now: datetim
         return Rest()
     if execution.state is ExecutionState.UNDOING:
         return _backward(flow, progress)
-    if execution.state is not ExecutionState.UNDONE and execution.cancelled_because is not None:
-        return TurnBack(execution.cancelled_because)
+    if execution.state is not ExecutionState.UNDONE and execution.cancelled_by is not None:
+        return TurnBack(f"cancelled by {execution.cancelled_by}")
     if execution.state in ENDED:
         return Rest()
     return _forward(flow, execution, progress, now)
@@ -116,11 +117,13 @@ def _minutes(flow: Flow) -> str:
 def _backward(flow: Flow, progress: Progress) -> Move:
     for step in reversed(flow.steps):
         acted = progress.get((step.name, Direction.ACT))
-        if acted is None:
-            continue
         undone = progress.get((step.name, Direction.UNDO))
         if undone is not None and undone.state in UNDONE:
             continue
+        if acted is None:
+            if not step.undo_always:
+                continue
+            return Try(step, Direction.UNDO) if undone is None else _again_or_ask(step, undone)
         if acted.state in UNRESOLVED and not step.undo_resolves:
             return _again_or_ask(step, acted)
         # An undo that finds out by itself what is there is asked also after a refusal: a part may have been authorised.
@@ -141,11 +144,13 @@ def _again_or_ask(step: Step, known: StepProgress) -> Move:
 
 
 def _may_retry(step: Step, known: StepProgress) -> bool:
-    return known.state in (StepState.FAILED, StepState.UNKNOWN) and known.tried < step.retry.attempts
+    return known.state in TRIED_AGAIN and known.tried < step.retry.attempts
 
 
 def _question(step: Step, known: StepProgress) -> str:
     what = step.name if known.direction is Direction.ACT else f"the undo of {step.name}"
     if known.state is StepState.UNKNOWN:
         return f"Nobody knows what became of {what}: {known.message}. Look it up in the other system"
+    if known.state is StepState.WAITING:
+        return f"{what} still waits: {known.message}. Look it up in the other system"
     return f"{what} does not succeed: {known.message}. Remove the cause, then retry it"

@@ -46,10 +46,14 @@ class StepState(StrEnum):
     FAILED = "failed"
     #: It may have had its effect. It is resolved before anything else, never by time.
     UNKNOWN = "unknown"
+    #: The other system has answered, and the decision is not there yet: its own, or its customer's.
+    WAITING = "waiting"
 
 
 #: What may have had its effect, or may have it yet.
-UNRESOLVED = frozenset({StepState.OPEN, StepState.UNKNOWN})
+UNRESOLVED = frozenset({StepState.OPEN, StepState.UNKNOWN, StepState.WAITING})
+#: Ends after which the same effect is tried again at its time.
+TRIED_AGAIN = frozenset({StepState.FAILED, StepState.UNKNOWN, StepState.WAITING})
 #: Of an undo that need not be made any more.
 UNDONE = frozenset({StepState.DONE, StepState.NOTHING})
 
@@ -119,8 +123,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     driver: Driver
     state: ExecutionState
     input: Document
-    #: Why it is to be undone, although no step failed: somebody cancelled it.
-    cancelled_because: str | None
+    #: Who had it undone, although no step failed. Why, in their own words, is in the audit trail alone.
+    cancelled_by: str | None
     #: Why it is being undone, or was.
     reason: str | None
     #: The step that a person has to decide about; None if nobody has to.
@@ -132,6 +136,8 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     created_by: str
     ended_at: datetime | None
+    #: The database's clock when it was read, by which all its times are set.
+    read_at: datetime
 
 
 @dataclass(frozen=True)
@@ -149,8 +155,20 @@ class StepCall:
     #: What the steps before it put out, by their names.
     outputs: Mapping[str, Document]
     actor: str
+    #: Shared by the steps that one process makes in a row, for what they read that never changes.
+    memo: dict[str, Any]
     #: Raises StepReplaced if another process has taken the step over: call it in the transaction before something is sent.
     refuse_replaced: Callable[[Work], None]
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """The other system works, and waits for somebody's word: it may have its effect yet. It is tried again at its time."""
+
+    message: str
+
+
+#: How a try of a step ends.
+TryEnd = Ended | Waiting
 
 
 @dataclass(frozen=True)
@@ -158,14 +176,14 @@ class InHub:
     """An effect in the hub's database, in the transaction that records its end: it is done once or not at all."""
 
     #: Raises nothing that an end says: Done, Refused, Failed.
-    run: Callable[[Work, StepCall], Ended]
+    run: Callable[[Work, StepCall], TryEnd]
 
 
 @dataclass(frozen=True)
 class Outside:
     """An effect elsewhere. It is idempotent by its key, and no transaction is open during it."""
 
-    run: Callable[[StepCall], Ended]
+    run: Callable[[StepCall], TryEnd]
     #: Longer than any call takes, with its own retries: afterwards, a try without an end was killed.
     timeout_s: float = 120.0
 
@@ -199,6 +217,8 @@ class Step:
     #: The undo itself finds out what became of an act, whatever its outcome. Without it, an act whose outcome is unknown is
     #: resolved first, by the same act with the same key, and one that was refused or failed is not undone.
     undo_resolves: bool = False
+    #: It is undone also where it was never tried: what it stands for was there before the flow began.
+    undo_always: bool = False
     retry: Retry = Retry()
 
 

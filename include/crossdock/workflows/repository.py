@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,8 +22,8 @@ prepare(Execution, StepProgress)
 
 T = TypeVar("T")
 
-_EXECUTION = b"""execution_id, flow, subject, driver, state, input, cancelled_because, reason, waits_for, deadline_at, next_at,
-       created_at, created_by, ended_at"""
+_EXECUTION = b"""execution_id, flow, subject, driver, state, input, cancelled_by, reason, waits_for, deadline_at, next_at,
+       created_at, created_by, ended_at, clock_timestamp() AS read_at"""
 
 _STEP = b"step, direction, state, key, tries, tries_left_from, output, message, next_at, began_at, ended_at, log"
 
@@ -44,21 +44,52 @@ RETURNING """
 
 _GET = b"SELECT " + _EXECUTION + b" FROM execution WHERE execution_id = %(execution_id)s"
 _LOCK = _GET + b" FOR UPDATE"
-_OF_SUBJECT = b"SELECT " + _EXECUTION + b" FROM execution WHERE subject = %(subject)s ORDER BY created_at"
+_OF_SUBJECTS = b"SELECT " + _EXECUTION + b" FROM execution WHERE subject = ANY(%(subjects)s) ORDER BY created_at"
 
 #: Whoever looks at the same time takes others. The time moves on, so that a process that is killed with them leaves them to
 #: the next one soon.
-_TAKE_DUE = b"""
+_TAKE_DUE = (
+    b"""
 UPDATE execution SET next_at = clock_timestamp() + %(grace)s
  WHERE execution_id IN (SELECT execution_id FROM execution
-                         WHERE next_at <= clock_timestamp() AND driver = ANY(%(drivers)s)
+                         WHERE next_at <= clock_timestamp() AND driver = %(driver)s
+                         ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING """
+    + _EXECUTION
+)
+
+_ADD_RUN = b"""
+INSERT INTO execution_run (execution_id, run_id) SELECT unnest(%(execution_ids)s::text[]), %(run_id)s ON CONFLICT DO NOTHING
+"""
+
+_RUNS = b"SELECT run_id FROM execution_run WHERE execution_id = %(execution_id)s ORDER BY taken_at"
+
+#: Whoever drove it does not come any more: from here on it is driven otherwise, and is due at once.
+_HAND_OVER = b"""
+UPDATE execution SET driver = %(to)s, next_at = clock_timestamp()
+ WHERE execution_id IN (SELECT execution_id FROM execution
+                         WHERE next_at <= clock_timestamp() - %(overdue)s AND driver = %(driver)s
                          ORDER BY next_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING execution_id
 """
 
+#: What a step waits for keeps its time.
+_RELEASE = b"""
+UPDATE execution SET next_at = clock_timestamp()
+ WHERE execution_id = ANY(%(execution_ids)s) AND driver = %(driver)s AND next_at > clock_timestamp()
+   AND NOT EXISTS (SELECT FROM execution_step
+                    WHERE execution_step.execution_id = execution.execution_id
+                      AND execution_step.next_at > clock_timestamp() AND execution_step.state IN ('open', 'failed', 'unknown', 'waiting'))
+"""
+
 _STEPS = b"SELECT " + _STEP + b" FROM execution_step WHERE execution_id = %(execution_id)s ORDER BY began_at"
 
-_NOW = b"SELECT clock_timestamp()"
+_STEPS_NAMED = (
+    b"SELECT "
+    + _STEP
+    + b""" FROM execution_step
+ WHERE execution_id = ANY(%(execution_ids)s) AND step = %(step)s AND direction = %(direction)s ORDER BY began_at"""
+)
 
 #: An outcome that is unknown stays so while the call is repeated: only the repetition's end may change that.
 _BEGIN = (
@@ -121,15 +152,28 @@ UPDATE execution_step
 
 _SET = b"""
 UPDATE execution
-   SET state = %(state)s, cancelled_because = %(cancelled_because)s, reason = %(reason)s, waits_for = %(waits_for)s,
+   SET state = %(state)s, cancelled_by = %(cancelled_by)s, reason = %(reason)s, waits_for = %(waits_for)s,
        next_at = %(next_at)s,
        ended_at = CASE WHEN %(state)s IN ('completed', 'undone') THEN coalesce(ended_at, clock_timestamp()) END
  WHERE execution_id = %(execution_id)s
 """
 
+#: What is known to have failed keeps its wait: an event says nothing of it.
 _WAKE = b"""
-UPDATE execution SET next_at = clock_timestamp()
- WHERE flow = %(flow)s AND subject = ANY(%(subjects)s) AND next_at > clock_timestamp()
+WITH woken AS (
+    UPDATE execution SET next_at = clock_timestamp()
+     WHERE flow = ANY(%(flows)s) AND subject = ANY(%(subjects)s) AND next_at > clock_timestamp()
+    RETURNING execution_id)
+UPDATE execution_step SET next_at = clock_timestamp()
+ WHERE execution_id IN (SELECT execution_id FROM woken) AND state IN ('unknown', 'waiting') AND next_at > clock_timestamp()
+"""
+
+#: An open one only if its process is dead: then its call is not waited for until its time is over.
+_TRY_NOW = b"""
+UPDATE execution_step SET next_at = clock_timestamp()
+ WHERE execution_id = %(execution_id)s AND next_at > clock_timestamp()
+   AND (state IN ('failed', 'unknown', 'waiting') OR state = 'open' AND %(process_is_dead)s)
+RETURNING step
 """
 
 _WAITING = (
@@ -203,13 +247,38 @@ def lock(work: Work, execution_id: str) -> Execution:
 
 def of_subject(work: Work, subject: str) -> list[Execution]:
     """List the executions for *subject*, oldest first."""
-    return _executions(work).execute(_OF_SUBJECT, {"subject": subject}).fetchall()
+    return of_subjects(work, [subject])
 
 
-def take_due(work: Work, drivers: Collection[Driver], *, limit: int, grace: timedelta) -> list[str]:
+def of_subjects(work: Work, subjects: Collection[str]) -> list[Execution]:
+    """List the executions for *subjects*, oldest first."""
+    return _executions(work).execute(_OF_SUBJECTS, {"subjects": list(subjects)}).fetchall()
+
+
+def take_due(work: Work, driver: Driver, *, limit: int, grace: timedelta) -> list[Execution]:
     """Take up to *limit* executions that have something to do; until *grace* has passed, nobody else takes them."""
-    values = {"drivers": list(drivers), "limit": limit, "grace": grace}
-    return [row[0] for row in work.execute(_TAKE_DUE, values)]
+    return _executions(work).execute(_TAKE_DUE, {"driver": driver, "limit": limit, "grace": grace}).fetchall()
+
+
+def add_run(work: Work, run_id: str, execution_ids: Collection[str]) -> None:
+    """Record that a run of a DAG has taken executions."""
+    work.execute(_ADD_RUN, {"run_id": run_id, "execution_ids": list(execution_ids)})
+
+
+def runs_of(work: Work, execution_id: str) -> list[str]:
+    """List the runs of a DAG that have taken an execution, the first one first."""
+    return [row[0] for row in work.execute(_RUNS, {"execution_id": execution_id})]
+
+
+def hand_over(work: Work, driver: Driver, to: Driver, *, overdue: timedelta, limit: int) -> list[str]:
+    """Have at most *limit* executions driven otherwise that have been due for *overdue* and were not taken; return their IDs."""
+    values = {"driver": driver, "to": to, "overdue": overdue, "limit": limit}
+    return [row[0] for row in work.execute(_HAND_OVER, values)]
+
+
+def release(work: Work, driver: Driver, execution_ids: Collection[str]) -> None:
+    """Have what was taken, and waits for nothing, taken up by the next who looks."""
+    work.execute(_RELEASE, {"execution_ids": list(execution_ids), "driver": driver})
 
 
 def waiting(work: Work, *, after: str = "", limit: int = 100) -> list[Execution]:
@@ -217,22 +286,26 @@ def waiting(work: Work, *, after: str = "", limit: int = 100) -> list[Execution]
     return _executions(work).execute(_WAITING, {"after": after, "limit": limit}).fetchall()
 
 
-def wake(work: Work, flow: str, subjects: Collection[str]) -> None:
-    """Have what waits for its next time taken up now."""
-    work.execute(_WAKE, {"flow": flow, "subjects": list(subjects)})
+def wake(work: Work, flows: Collection[str], subjects: Collection[str]) -> None:
+    """Have executions taken up now whose step waits to hear what became of it, if it waits for its next time."""
+    work.execute(_WAKE, {"flows": list(flows), "subjects": list(subjects)})
 
 
-def now(work: Work) -> datetime:
-    """Read the database's clock, by which all times of executions are set."""
-    row = work.execute(_NOW).fetchone()
-    assert row is not None  # noqa: S101  a SELECT without a table has one row
-    found: datetime = row[0]
-    return found
+def try_now(work: Work, execution: Execution, *, process_is_dead: bool) -> list[str]:
+    """Have the steps tried now that wait for their time, or whose call is taken for over; return their names."""
+    values = {"execution_id": execution.execution_id, "process_is_dead": process_is_dead}
+    return [row[0] for row in work.execute(_TRY_NOW, values)]
 
 
 def steps_of(work: Work, execution_id: str) -> list[StepProgress]:
     """Read how far each step is, in the order in which they began."""
     return _steps(work).execute(_STEPS, {"execution_id": execution_id}, prepare=True).fetchall()
+
+
+def steps_named(work: Work, execution_ids: Collection[str], step: str, direction: Direction) -> list[StepProgress]:
+    """Read how far one step is in each execution that has begun it."""
+    values = {"execution_ids": list(execution_ids), "step": step, "direction": direction}
+    return _steps(work).execute(_STEPS_NAMED, values).fetchall()
 
 
 def begin(
@@ -330,12 +403,10 @@ def allow_tries(work: Work, execution: Execution, step: str, direction: Directio
     work.execute(_ALLOW_TRIES, _place(execution, step, direction))
 
 
-def save(work: Work, execution: Execution, **changes: Any) -> Execution:
-    """Write the *changes* of an execution that is locked, and return it with them."""
-    changed = msgspec.structs.replace(execution, **changes)
-    names = ("execution_id", "state", "cancelled_because", "reason", "waits_for", "next_at")
-    work.execute(_SET, {name: getattr(changed, name) for name in names}, prepare=True)
-    return changed
+def save(work: Work, execution: Execution) -> None:
+    """Write what may have changed of an execution that is locked."""
+    names = ("execution_id", "state", "cancelled_by", "reason", "waits_for", "next_at")
+    work.execute(_SET, {name: getattr(execution, name) for name in names}, prepare=True)
 
 
 def _place(execution: Execution, step: str, direction: Direction) -> dict[str, Any]:

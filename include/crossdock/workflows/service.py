@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 
 from crossdock.core.errors import Conflict, HubError, NotFound, Transient
 from crossdock.core.failpoints import failpoint
 from crossdock.core.log import logger
+from crossdock.core.roles import Role
 from crossdock.db.database import Store, StoreUnavailable, Work, bare, is_transient
-from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, Unknown
-from crossdock.observability import audit
+from crossdock.integrations.actions.model import Document, Done, Failed, Refused, Unknown
+from crossdock.observability import audit, decisions
+from crossdock.observability.decisions import Decision, DecisionKind
 from crossdock.workflows import repository
 from crossdock.workflows.machine import AskPerson, Finish, Move, Rest, Skip, Try, TurnBack, next_move
 from crossdock.workflows.model import (
     ENDED,
+    TRIED_AGAIN,
     Change,
     Direction,
     Driver,
@@ -38,9 +43,12 @@ from crossdock.workflows.model import (
     Progress,
     StepCall,
     StepEnded,
+    StepKind,
     StepProgress,
     StepState,
+    TryEnd,
     TurnedBack,
+    Waiting,
     key_of,
     outputs_of,
     progress_of,
@@ -48,8 +56,14 @@ from crossdock.workflows.model import (
 
 log = logger(__name__)
 
-#: An execution whose next event does not come is taken up by whoever looks for what is due.
-_SAFETY_NET = timedelta(seconds=30)
+#: How long an execution is left to whoever drives it: then the next who looks for what is due takes it up. An event comes at
+#: once; of a batch, some wait while others are moved.
+_LEFT_ALONE = {Driver.EVENTS: timedelta(seconds=30), Driver.DAG: timedelta(minutes=5)}
+#: One that has been due for so long, and was taken by no run, goes on by events.
+_OVERDUE = timedelta(minutes=5)
+
+#: What may be decided about a step, besides what became of it.
+_RETRY, _CANCEL = "retry", "cancel"
 
 Flows = Mapping[str, Flow]
 
@@ -73,8 +87,10 @@ def start(
 
     The second start for one subject returns the first one's execution, whatever its input.
     """
+    # Nothing wakes a run for one that is driven by a DAG: it is due for the next one.
+    first = _LEFT_ALONE[driver] if driver is Driver.EVENTS else timedelta(0)
     return repository.add(
-        work, flow.name, subject, given, driver=driver, timeout=flow.timeout, first=_SAFETY_NET, actor=actor
+        work, flow.name, subject, given, driver=driver, timeout=flow.timeout, first=first, actor=actor
     )
 
 
@@ -83,7 +99,9 @@ def advance(
     flows: Flows,
     execution_id: str,
     *,
+    driver: Driver | None = None,
     within: Collection[str] | None = None,
+    undoes: bool = True,
     once: bool = False,
 ) -> Execution:
     """
@@ -92,36 +110,100 @@ def advance(
     It stops when it has ended, waits for a time or a person, is at work elsewhere, comes to a step that is not *within*
     those, or, with *once*, has tried one step. May be called at any time, by any number of processes.
 
+    Args:
+        store: The hub's database.
+        flows: The flows that there are.
+        execution_id: The execution.
+        driver: Leave it alone if it is not driven in this way.
+        within: On its way forward, make only these steps.
+        undoes: False to stop where something has to be undone.
+        once: Stop after one try of a step.
+
     Raises:
         NotFound: there is no such execution, or its flow does not exist any more.
         StoreUnavailable: the hub's database failed. Calling it again is safe.
 
     """
+    bounds = _Bounds(driver, within, undoes)
     while True:
         with store.transaction() as work:
-            execution, moved = _move(work, flows, execution_id, within)
+            execution, moved = _move_on(work, flows, execution_id, bounds, once=once)
         if isinstance(moved, _Called):
             execution = _make(store, moved)
-        if moved is None or (once and not isinstance(moved, _Moved)):
+        if moved is None or once:
             return execution
 
 
-def take_due(store: Store, *, drivers: Collection[Driver] = (Driver.EVENTS,), limit: int = 20) -> list[str]:
-    """Take executions that are due, at most *limit*, for `go_on`; while that has not begun, nobody else takes them for a moment."""
-    with store.transaction() as work:
-        return repository.take_due(work, drivers, limit=limit, grace=_SAFETY_NET)
-
-
-def go_on(store: Store, flows: Flows, execution_id: str) -> None:
+def take_due(store: Store, driver: Driver, *, limit: int = 20, run_id: str | None = None) -> list[Execution]:
     """
-    Move an execution on that is due. One that fails is logged, and leaves the others alone.
+    Take executions that are due, at most *limit*; nobody else takes them for as long as their driver may need to begin.
+
+    *run_id* is the run of a DAG that takes them, and is kept with them.
+    """
+    with store.transaction() as work:
+        taken = repository.take_due(work, driver, limit=limit, grace=_LEFT_ALONE[driver])
+        if run_id and taken:
+            repository.add_run(work, run_id, [execution.execution_id for execution in taken])
+        return taken
+
+
+def take(store: Store, execution_id: str, driver: Driver, *, run_id: str) -> Execution:
+    """
+    Take one execution as `take_due` does, if it is due and driven in this way; return it as it is.
+
+    Raises:
+        NotFound: there is no such execution.
+
+    """
+    with store.transaction() as work:
+        execution = repository.lock(work, execution_id)
+        if execution.driver is not driver or (execution.state in ENDED and execution.next_at is None):
+            return execution
+        # Also where another run has just taken it: this one goes on with it, too.
+        repository.add_run(work, run_id, [execution_id])
+        if execution.next_at is None or execution.next_at > execution.read_at:
+            return execution
+        return _saved(work, execution, next_at=execution.read_at + _LEFT_ALONE[driver])
+
+
+def take_over(store: Store, *, limit: int = 20) -> int:
+    """
+    Have what no run of the DAG takes any more driven by events, at most *limit*; return how many.
+
+    From then on, a run that comes late leaves them alone: `advance` looks at the driver under the lock.
+    """
+    with store.transaction() as work:
+        found = repository.hand_over(work, Driver.DAG, Driver.EVENTS, overdue=_OVERDUE, limit=limit)
+    if found:
+        log.warning("No run of the DAG took %s executions for %s: they go on by events", len(found), _OVERDUE)
+    return len(found)
+
+
+def release(store: Store, driver: Driver, execution_ids: Collection[str]) -> None:
+    """Give back what was taken with `take_due`: it is due again, unless a step waits for its time or a person."""
+    with store.transaction() as work:
+        repository.release(work, driver, execution_ids)
+
+
+def go_on(
+    store: Store,
+    flows: Flows,
+    execution_id: str,
+    driver: Driver,
+    *,
+    within: Collection[str] | None = None,
+    undoes: bool = True,
+    once: bool = False,
+) -> None:
+    """
+    Move one execution of several on, as `advance`. One that fails is logged, and leaves the others alone.
 
     Raises:
         StoreUnavailable: the hub's database failed. Calling it again is safe.
 
     """
     try:
-        advance(store, flows, execution_id)
+        advance(store, flows, execution_id, driver=driver, within=within, undoes=undoes, once=once)
     except StoreUnavailable:
         raise
     except HubError as error:
@@ -130,42 +212,60 @@ def go_on(store: Store, flows: Flows, execution_id: str) -> None:
         log.exception("Execution %s cannot go on, by a defect", execution_id)
 
 
-def cancel(store: Store, execution_id: str, *, reason: str, actor: str) -> Execution:
+def cancel(store: Store, execution_id: str, *, reason: str, actor: str, decision_id: int | None = None) -> Execution:
     """
     Have everything undone that an execution did, also one that has completed. What is at work now is undone when it has ended.
 
-    The second cancellation of one execution changes nothing.
+    The second cancellation of one execution changes nothing. As every answer to a decision, it is recorded there.
 
     Raises:
         NotFound: there is no such execution.
+        AlreadyDecided: it is the answer to *decision_id*, and somebody has decided before.
 
     """
     with store.transaction() as work:
-        execution = repository.lock(work, execution_id)
-        if (
-            execution.state in (ExecutionState.UNDOING, ExecutionState.UNDONE)
-            or execution.cancelled_because is not None
-        ):
+        execution = _locked(work, execution_id, decision_id)
+        if execution.state in (ExecutionState.UNDOING, ExecutionState.UNDONE) or execution.cancelled_by is not None:
             return execution
         _audit(work, execution, "cancel", reason, actor)
-        return repository.save(work, execution, cancelled_because=reason, waits_for=None, next_at=repository.now(work))
+        _record(work, execution, "cancel", actor)
+        return _saved(work, execution, cancelled_by=actor, waits_for=None, next_at=execution.read_at)
 
 
-def retry(store: Store, execution_id: str, *, reason: str, actor: str) -> Execution:
+def retry(
+    store: Store,
+    execution_id: str,
+    *,
+    reason: str,
+    actor: str,
+    decision_id: int | None = None,
+    process_is_dead: bool = False,
+) -> Execution:
     """
-    Try the step again that a person has to decide about, with as many tries as at first.
+    Try the step again that a person has to decide about, with as many tries as at first; or the one that waits for its time, now.
+
+    With *process_is_dead* also one whose call is open. Otherwise it is repeated when it must be over. If its process lives all
+    the same, it sends nothing more, and the call that it has sent is repeated with its key.
 
     Raises:
         NotFound: there is no such execution.
-        Conflict: it waits for nobody.
+        Conflict: no step waits for anybody or anything.
+        AlreadyDecided: it is the answer to *decision_id*, and somebody has decided before.
 
     """
     with store.transaction() as work:
-        execution = repository.lock(work, execution_id)
-        tried = _waiting_step(work, execution)
-        repository.allow_tries(work, execution, tried.step, tried.direction)
-        _audit(work, execution, "retry", reason, actor, step=tried.step)
-        return repository.save(work, execution, waits_for=None, next_at=repository.now(work))
+        execution = _locked(work, execution_id, decision_id)
+        if execution.waits_for is None:
+            names = repository.try_now(work, execution, process_is_dead=process_is_dead)
+            if not names:
+                raise _waits_for_nothing(execution)
+        else:
+            tried = _waiting_step(work, execution)
+            repository.allow_tries(work, execution, tried.step, tried.direction)
+            names = [tried.step]
+        _audit(work, execution, "retry", reason, actor, step=", ".join(names))
+        _record(work, execution, "retry", actor)
+        return _saved(work, execution, waits_for=None, next_at=execution.read_at)
 
 
 def resolve(
@@ -176,6 +276,7 @@ def resolve(
     output: Document | None = None,
     reason: str,
     actor: str,
+    decision_id: int | None = None,
 ) -> Execution:
     """
     Record what a person found out about the step that an execution waits for.
@@ -187,65 +288,203 @@ def resolve(
         output: What the step would have put out, if it is done.
         reason: How the person knows.
         actor: The person.
+        decision_id: The decision that this is the answer to; None to answer what is asked now.
 
     Raises:
         NotFound: there is no such execution.
         Conflict: it waits for nobody.
+        AlreadyDecided: somebody has decided before.
 
     """
     if state not in (StepState.DONE, StepState.REFUSED, StepState.FAILED):
         raise Conflict(f"A step is resolved as done, refused or failed, not as {state}")
     with store.transaction() as work:
-        execution = repository.lock(work, execution_id)
+        execution = _locked(work, execution_id, decision_id)
         tried = _waiting_step(work, execution)
-        repository.resolve(work, execution, tried.step, tried.direction, state, output=output, message=reason)
+        said = f"{actor} said that it is {state}"
+        repository.resolve(work, execution, tried.step, tried.direction, state, output=output, message=said)
         _audit(work, execution, "resolve", reason, actor, step=tried.step, state=state)
-        return repository.save(work, execution, waits_for=None, next_at=repository.now(work))
+        _record(work, execution, state, actor)
+        return _saved(work, execution, waits_for=None, next_at=execution.read_at)
+
+
+def decide(store: Store, decision: Decision, choice: str, reason: str, actor: str) -> Execution:
+    """
+    Carry out what was decided about a step.
+
+    Raises:
+        Conflict: somebody has decided before, or the execution waits for nobody.
+
+    """
+    if choice == _RETRY:
+        return retry(store, decision.subject, reason=reason, actor=actor, decision_id=decision.decision_id)
+    if choice == _CANCEL:
+        return cancel(store, decision.subject, reason=reason, actor=actor, decision_id=decision.decision_id)
+    state = StepState(choice)
+    return resolve(store, decision.subject, state, reason=reason, actor=actor, decision_id=decision.decision_id)
+
+
+def _locked(work: Work, execution_id: str, decision_id: int | None) -> Execution:
+    """Lock the execution that a person decides about. Under the lock, a decision is made once."""
+    execution = repository.lock(work, execution_id)
+    if decision_id is not None:
+        decisions.refuse_decided(work, decision_id)
+    return execution
+
+
+def _ask(work: Work, execution: Execution, asked: AskPerson) -> None:
+    decisions.ask(
+        work,
+        DecisionKind.STEP,
+        execution.execution_id,
+        about=execution.subject,
+        question=asked.question,
+        choices=_choices(execution, asked),
+        role=Role.OPERATOR,
+    )
+
+
+def _choices(execution: Execution, asked: AskPerson) -> tuple[str, ...]:
+    """List what can be decided; nothing after which the same question would come at once."""
+    is_undoing = execution.state is ExecutionState.UNDOING
+    if asked.direction is Direction.UNDO:
+        return (_RETRY, StepState.DONE)
+    if asked.step.kind is StepKind.RETRIABLE and not is_undoing:
+        return (_RETRY, StepState.DONE, _CANCEL)
+    found_out = (_RETRY, StepState.DONE, StepState.REFUSED, StepState.FAILED)
+    return found_out if is_undoing else (*found_out, _CANCEL)
+
+
+def _record(work: Work, execution: Execution, choice: str, actor: str) -> None:
+    if execution.waits_for is not None:
+        decisions.record(work, DecisionKind.STEP, execution.execution_id, choice, actor=actor)
+
+
+def words_of_cancellation(work: Work, execution: Execution) -> str | None:
+    """Find why a person had an execution cancelled, in their own words; None if nobody had. Only the audit trail has them."""
+    if execution.cancelled_by is None:
+        return None
+    found = audit.last(work, _audit_subject(execution), ["execution.cancel"], not_by=())
+    return found.detail["reason"] if found else None
+
+
+def _saved(work: Work, execution: Execution, **changes: Any) -> Execution:
+    changed = replace(execution, **changes)
+    repository.save(work, changed)
+    return changed
 
 
 def _waiting_step(work: Work, execution: Execution) -> StepProgress:
     if execution.waits_for is None:
-        raise Conflict(f"{execution.subject} waits for no decision: it is {execution.state}")
+        raise _waits_for_nothing(execution)
     name, _, direction = execution.waits_for.partition(":")
     return progress_of(repository.steps_of(work, execution.execution_id))[name, Direction(direction)]
 
 
+def _waits_for_nothing(execution: Execution) -> Conflict:
+    return Conflict(f"{execution.subject} waits for no decision: it is {execution.state}")
+
+
 def _audit(work: Work, execution: Execution, act: str, reason: str, actor: str, **detail: str) -> None:
-    subject = f"execution/{execution.execution_id}"
-    audit.add(work, actor=actor, act=f"execution.{act}", subject=subject, detail={"reason": reason, **detail})
+    detail = {"reason": reason, **detail}
+    audit.add(work, actor=actor, act=f"execution.{act}", subject=_audit_subject(execution), detail=detail)
+
+
+def _audit_subject(execution: Execution) -> str:
+    return f"execution/{execution.execution_id}"
 
 
 class _Moved:
     """The execution was moved on without a try of a step: there may be more to do."""
 
 
+class _Skipped(_Moved):
+    """There was nothing to undo of a step."""
+
+
+@dataclass(frozen=True)
 class _Tried:
     """A step in the hub's database was tried: there may be more to do."""
+
+    #: How far it is now.
+    row: StepProgress
 
 
 _Move = _Called | _Moved | _Tried
 
 
-def _move(
-    work: Work, flows: Flows, execution_id: str, within: Collection[str] | None
-) -> tuple[Execution, _Move | None]:
-    """Make the next move, or open the try of a call; return None for the move if there is nothing to do now."""
+@dataclass(frozen=True)
+class _Seen:
+    """What a step is given of those before it."""
+
+    progress: Progress
+    memo: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """How far an execution may be moved by a caller."""
+
+    driver: Driver | None
+    within: Collection[str] | None
+    undoes: bool
+    #: As of `StepCall`.
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    def exclude(self, execution: Execution, move: Move) -> bool:
+        if self.driver not in (None, execution.driver):
+            return True
+        if execution.state is ExecutionState.UNDOING:
+            # An act is repeated here only to find out what became of it, whatever the steps are.
+            return not self.undoes
+        return self.within is not None and isinstance(move, Try) and move.step.name not in self.within
+
+
+def _move_on(
+    work: Work, flows: Flows, execution_id: str, bounds: _Bounds, *, once: bool
+) -> tuple[Execution, _Called | _Tried | None]:
+    """
+    Make moves until one is a call, or there is nothing to do now; with *once*, until a step was tried.
+
+    All steps in the hub's database between two calls are one transaction, and the execution is written once.
+    """
     execution = repository.lock(work, execution_id)
     flow = _flow_of(flows, execution)
-    progress, now = progress_of(repository.steps_of(work, execution_id)), repository.now(work)
-    match next_move(flow, execution, progress, now):
+    progress = progress_of(repository.steps_of(work, execution_id))
+    while True:
+        execution, moved = _move(work, flow, execution, progress, bounds)
+        if moved is None or isinstance(moved, _Called) or (once and isinstance(moved, _Tried)):
+            repository.save(work, execution)
+            return execution, moved
+        match moved:
+            case _Tried(row=row) if row.direction is Direction.ACT:
+                # Under the lock, nobody else has changed a step.
+                progress[row.step, row.direction] = row
+            case _Tried() | _Skipped():
+                # An undo also says of an open act that it is replaced.
+                progress = progress_of(repository.steps_of(work, execution_id))
+
+
+def _move(
+    work: Work, flow: Flow, execution: Execution, progress: Progress, bounds: _Bounds
+) -> tuple[Execution, _Move | None]:
+    """Make the next move, or open the try of a call; return None for the move if there is nothing to do now."""
+    move = next_move(flow, execution, progress, execution.read_at)
+    if bounds.exclude(execution, move):
+        return execution, None
+    match move:
         case Rest():
-            return repository.save(work, execution, next_at=None), None
-        case Try(at=at) if at is not None and at > now:
-            return repository.save(work, execution, next_at=at), None
-        case Try() as move:
-            if within is not None and move.direction is Direction.ACT and move.step.name not in within:
-                return execution, None
-            return _try(work, flow, execution, move, progress)
+            return replace(execution, next_at=None), None
+        case Try(at=at) if at is not None and at > execution.read_at:
+            return replace(execution, next_at=at), None
+        case Try():
+            return _try(work, flow, execution, move, _Seen(progress, bounds.memo))
         case Skip(step=step):
-            repository.skip_undo(work, execution, step.name, key_of(execution_id, step.name, Direction.UNDO))
-            return execution, _Moved()
-        case move:
+            # A call that is running has nothing more to say: its step is over.
+            repository.replace_open(work, execution, step.name)
+            repository.skip_undo(work, execution, step.name, key_of(execution.execution_id, step.name, Direction.UNDO))
+            return execution, _Skipped()
+        case _:
             return _turn(work, flow, execution, move), _Moved()
 
 
@@ -258,28 +497,25 @@ def _flow_of(flows: Flows, execution: Execution) -> Flow:
 def _turn(work: Work, flow: Flow, execution: Execution, move: Move) -> Execution:
     """Record a move that calls nothing."""
     change: Change
-    now = repository.now(work)
     match move:
         case TurnBack(reason=reason):
-            changed = repository.save(
-                work, execution, state=ExecutionState.UNDOING, reason=reason, waits_for=None, next_at=now
-            )
+            now = execution.read_at
+            changed = replace(execution, state=ExecutionState.UNDOING, reason=reason, waits_for=None, next_at=now)
             change = TurnedBack(reason)
         case Finish(state=state):
-            changed = repository.save(work, execution, state=state, waits_for=None, next_at=None)
+            changed = replace(execution, state=state, waits_for=None, next_at=None)
             change = Finished(state)
-        case AskPerson(step=step, direction=direction, question=question):
-            changed = repository.save(work, execution, waits_for=f"{step.name}:{direction}", next_at=None)
+        case AskPerson(step=step, direction=direction, question=question) as asked:
+            changed = replace(execution, waits_for=f"{step.name}:{direction}", next_at=None)
             change = NeedsPerson(step.name, direction, question)
+            _ask(work, execution, asked)
         case _:
             raise AssertionError(move)
     flow.on_change(work, changed, change)
     return changed
 
 
-def _try(
-    work: Work, flow: Flow, execution: Execution, move: Try, progress: Progress
-) -> tuple[Execution, _Called | _Tried]:
+def _try(work: Work, flow: Flow, execution: Execution, move: Try, seen: _Seen) -> tuple[Execution, _Called | _Tried]:
     """Open a try; of a step in the hub's database, also make it and record its end."""
     effect = move.step.act if move.direction is Direction.ACT else move.step.undo
     assert effect is not None  # noqa: S101  a step without an undo is skipped
@@ -289,14 +525,18 @@ def _try(
     timeout = timedelta(seconds=effect.timeout_s if isinstance(effect, Outside) else 0)
     key = key_of(execution.execution_id, name, direction)
     tried = repository.begin(work, execution, name, direction, key, timeout=timeout)
-    call = _call_of(execution, tried, progress)
+    call = _call_of(execution, tried, seen)
     if isinstance(effect, Outside):
-        execution = repository.save(work, execution, next_at=tried.next_at)
+        execution = replace(execution, next_at=tried.next_at)
         return execution, _Called(execution, flow, effect, tried, call)
-    return _end(work, flow, execution, tried, _in_hub(work, effect, call)), _Tried()
+    ended = _in_hub(work, effect, call)
+    failpoint(f"workflows.made.{name}.{direction}")
+    execution, known = _end(work, flow, execution, tried, ended)
+    assert known is not None  # noqa: S101  it was begun in this transaction
+    return execution, _Tried(known)
 
 
-def _call_of(execution: Execution, tried: StepProgress, progress: Progress) -> StepCall:
+def _call_of(execution: Execution, tried: StepProgress, seen: _Seen) -> StepCall:
     return StepCall(
         execution_id=execution.execution_id,
         subject=execution.subject,
@@ -304,13 +544,14 @@ def _call_of(execution: Execution, tried: StepProgress, progress: Progress) -> S
         direction=tried.direction,
         key=tried.key,
         given=execution.input,
-        outputs=outputs_of(progress),
+        outputs=outputs_of(seen.progress),
         actor=execution.created_by,
+        memo=seen.memo,
         refuse_replaced=lambda later: repository.refuse_replaced(later, execution.execution_id, tried),
     )
 
 
-def _in_hub(work: Work, effect: InHub, call: StepCall) -> Ended:
+def _in_hub(work: Work, effect: InHub, call: StepCall) -> TryEnd:
     """Make the effect in a savepoint: what does not succeed leaves nothing, and its end is recorded all the same."""
     try:
         return _made_or_rolled_back(work, effect, call)
@@ -328,7 +569,7 @@ def _in_hub(work: Work, effect: InHub, call: StepCall) -> Ended:
         return Failed(f"a defect of the hub: {type(error).__name__}")
 
 
-def _made_or_rolled_back(work: Work, effect: InHub, call: StepCall) -> Ended:
+def _made_or_rolled_back(work: Work, effect: InHub, call: StepCall) -> TryEnd:
     with work.transaction() as savepoint:
         ended = effect.run(work, call)
         if not isinstance(ended, Done):
@@ -352,29 +593,32 @@ def _make(store: Store, called: _Called) -> Execution:
     failpoint(f"workflows.called.{called.call.step}.{called.call.direction}")
     with store.transaction() as work:
         execution = repository.lock(work, called.execution.execution_id)
-        execution = _end(work, called.flow, execution, called.tried, ended)
+        execution, _ = _end(work, called.flow, execution, called.tried, ended)
+        repository.save(work, execution)
     failpoint("workflows.ended")
     return execution
 
 
-def _end(work: Work, flow: Flow, execution: Execution, tried: StepProgress, ended: Ended) -> Execution:
-    """Record the end of a try with what belongs to it, unless another process has tried the step since."""
+def _end(
+    work: Work, flow: Flow, execution: Execution, tried: StepProgress, ended: TryEnd
+) -> tuple[Execution, StepProgress | None]:
+    """Record the end of a try with what belongs to it; return None for it if another process has tried the step since."""
     state, message, asked_s = _outcome(ended)
     output = ended.output if isinstance(ended, Done) else None
     wait_s = None
-    if state in (StepState.FAILED, StepState.UNKNOWN):
+    if state in TRIED_AGAIN:
         retry_rules = flow.step(tried.step).retry
         # Random, so that a hundred orders that failed together do not come back together.
         wait_s = retry_rules.wait_s(max(tried.tried, 1), asked_s) * random.uniform(0.75, 1.25)  # noqa: S311  no secret
     known = repository.end(work, execution, tried, state, output=output, message=message, wait_s=wait_s)
     if known is None:
-        return execution
+        return execution, None
     flow.on_change(work, execution, StepEnded(tried.step, tried.direction, state, output, message))
-    next_at = known.next_at or repository.now(work) + (_SAFETY_NET if execution.state not in ENDED else timedelta(0))
-    return repository.save(work, execution, next_at=next_at)
+    left_alone = _LEFT_ALONE[execution.driver] if execution.state not in ENDED else timedelta(0)
+    return replace(execution, next_at=known.next_at or execution.read_at + left_alone), known
 
 
-def _outcome(ended: Ended) -> tuple[StepState, str | None, float | None]:
+def _outcome(ended: TryEnd) -> tuple[StepState, str | None, float | None]:
     match ended:
         case Done():
             return StepState.DONE, None, None
@@ -384,3 +628,5 @@ def _outcome(ended: Ended) -> tuple[StepState, str | None, float | None]:
             return StepState.FAILED, message, asked_s
         case Unknown(message=message):
             return StepState.UNKNOWN, message, None
+        case Waiting(message=message):
+            return StepState.WAITING, message, None

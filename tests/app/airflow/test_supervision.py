@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,6 +165,77 @@ def test_every_task_of_ours_ends_with_its_supervisor(orphans: Orphans, monkeypat
     orphans.kill_supervisor()
 
     assert ends(task)
+
+
+def test_a_frozen_task_is_killed(orphans: Orphans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its supervisor sends heartbeats for it, so Airflow never misses it: its stream stood still until a person came."""
+    monkeypatch.setattr(supervision, "_SILENT_LOOKS", 2)
+
+    def work(supervisor: int) -> None:
+        with ended_with(supervisor):
+            time.sleep(NEVER_S)
+
+    task = orphans.start(work)
+    (watchdog,) = eventually_children(task)
+    task.suspend()
+
+    assert ends(task)
+    assert ends(watchdog)
+
+
+def test_a_task_that_runs_is_not_killed(orphans: Orphans, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "_SILENT_LOOKS", 5)
+
+    def work(supervisor: int) -> None:
+        with ended_with(supervisor):
+            time.sleep(NEVER_S)
+
+    task = orphans.start(work)
+    assert eventually_children(task)
+
+    assert psutil.wait_procs([task], timeout=8)[1] == [task]
+
+
+def test_a_watchdog_ends_with_its_task(orphans: Orphans) -> None:
+    """Also where nobody closes the pipe: it belongs to a process that was killed."""
+
+    def work(supervisor: int) -> None:
+        with ended_with(supervisor):
+            time.sleep(NEVER_S)
+
+    task = orphans.start(work)
+    (watchdog,) = eventually_children(task)
+    task.kill()
+
+    assert ends(watchdog)
+
+
+def test_a_task_goes_on_beside_a_watchdog_that_is_frozen_or_cannot_start(
+    orphans: Orphans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_LOOK_EVERY_S", 0.001)
+
+    def work(supervisor: int) -> None:
+        with ended_with(supervisor, grace_s=0.1):
+            time.sleep(NEVER_S)
+
+    task = orphans.start(work)
+    (watchdog,) = eventually_children(task)
+    watchdog.suspend()
+    time.sleep(0.5)
+    orphans.kill_supervisor()
+    assert ends(task)
+
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with ended_with(os.getppid()):
+        eventually(lambda: "Supervision" in {thread.name for thread in threading.enumerate()}, True)
+
+
+def eventually_children(task: psutil.Process) -> list[psutil.Process]:
+    """Wait until *task* has its watchdog."""
+    eventually(lambda: len(task.children()), 1)
+    found: list[psutil.Process] = task.children()
+    return found
 
 
 def test_a_task_that_ends_first_leaves_no_watch_behind() -> None:

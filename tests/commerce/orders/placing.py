@@ -50,6 +50,8 @@ class OrderHub:
         *,
         lines: Sequence[Line] = (Line(sku="mug", quantity=2, price_minor=1250),),
         method: str = "pm_visa",
+        driver: Driver = Driver.EVENTS,
+        platform: str | None = None,
     ) -> PlacedOrder:
         new = NewOrder(
             reference=reference,
@@ -57,10 +59,11 @@ class OrderHub:
             lines=tuple(lines),
             email="ada@example.com",
             payment_methods={ANY_GATEWAY: method},
+            platform=platform,
         )
-        flow = self.flows[steps.flow_name(self.sequence)]
+        flow = self.flows[steps.flow_name(self.sequence, of_platform=platform is not None)]
         with self.store.transaction() as work:
-            return service.place(work, flow, new, driver=Driver.EVENTS, actor="t")[0]
+            return service.place(work, flow, new, driver=driver, actor="t")[0]
 
     def order(self, placed: PlacedOrder) -> PlacedOrder:
         with self.store.transaction() as work:

@@ -119,7 +119,7 @@ def test_a_cancelled_order_leaves_no_charge_and_no_stock_taken(hub: OrderHub, *,
     service.cancel(hub.store, placed.order_id, reason="the customer changed her mind", actor="otto")
     order = hub.go_on(placed)
 
-    assert (order.state, order.reason) == (OrderState.CANCELLED, "the customer changed her mind")
+    assert (order.state, order.reason) == (OrderState.CANCELLED, "cancelled by otto")
     assert (hub.charged_minor(), hub.blocked()) == (0, 0)
     (stock,) = hub.figures()
     assert (stock.available, stock.held, stock.sold) == (10, 0, 0)

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from crossdock.sandbox.adyen.webhooks import signature as adyen_signature
 from crossdock.sandbox.engine import codec
 from crossdock.sandbox.stripe.webhooks import signature as stripe_signature
 from tests.commerce.payments.real_gateways import ADYEN, METHODS, STRIPE, RealGateways, connected
-from tests.events.webhooks_in.test_webhooks import WebhookClient
+from tests.events.webhooks_in.test_webhooks import WebhookClient, served
 from tests.events.worlds import delivery, eventually
 from tests.shop import query
 from tests.third_party.installs import HERE, sdk_python
@@ -74,14 +73,8 @@ def gateways(store: Store) -> Iterator[RealGateways]:
 
 @pytest.fixture
 def route(hub_dsn: str, gateways: RealGateways) -> Iterator[GatewayWebhooks]:
-    opened = GatewayWebhooks(hub_dsn, gateways)
-    thread = threading.Thread(target=opened.server.run)
-    thread.start()
-    while not opened.server.started:
-        time.sleep(0.01)
-    yield opened
-    opened.server.should_exit = True
-    thread.join(10)
+    with served(GatewayWebhooks(hub_dsn, gateways)) as opened:
+        yield opened
 
 
 def by_the_sdk(name: str, secret: dict[str, str], given: list[Any]) -> list[str]:
@@ -257,4 +250,7 @@ class TestSeveralItems:
         other = signed_items(gateways, [items[0] | {"eventCode": "REPORT_AVAILABLE"}])
 
         assert route.statuses(ADYEN, [Signed(notification([*other, items[1]]))]) == {202}
-        assert query(gateways.store, "SELECT type FROM event") == [("crossdock.payment.reported",)]
+        assert query(gateways.store, "SELECT subject FROM event WHERE type = 'crossdock.webhook.ignored'") == [
+            ("message/REPORT_AVAILABLE",)
+        ]
+        assert query(gateways.store, "SELECT count(*) FROM event") == [(2,)]

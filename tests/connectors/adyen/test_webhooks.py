@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import permutations
@@ -21,12 +19,12 @@ from crossdock.connectors.adyen.webhooks import WEBHOOK
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest
 from crossdock.events.webhooks_in.ports import Delivery, IsEvent
-from crossdock.events.webhooks_in.service import Receiver, receive
-from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules
+from crossdock.events.webhooks_in.rules import WebhookRefused, WebhookRules
+from crossdock.events.webhooks_in.service import Receiver, Request, receive
 from crossdock.sandbox.adyen.platform import FakeAdyen
 from crossdock.sandbox.adyen.webhooks import notification
 from tests.connectors.adyen.payments_of_a_shop import GATEWAY, World, payment
-from tests.events.webhooks_in.test_webhooks import WebhookClient
+from tests.events.webhooks_in.test_webhooks import WebhookClient, served
 from tests.events.worlds import eventually
 from tests.shop import query
 
@@ -49,7 +47,7 @@ class Inbox:
         return [sending.item for sending in self.world.adyen.outbox.sendings]
 
     def receive(self, *items: dict[str, Any]) -> str:
-        return receive(self.store, receiver_of(self.world.adyen), [], notification(list(items)))
+        return receive(self.store, receiver_of(self.world.adyen), Request([], notification(list(items)))).delivery_id
 
     def receive_all(self) -> None:
         for item in self.items:
@@ -220,7 +218,11 @@ def test_items_of_another_merchant_account_are_kept_as_ignored(world: World, inb
     inbox.receive(theirs, ours)
 
     assert [fact["payment_ref"] for fact in inbox.facts()] == [ours["pspReference"]]
-    assert query(world.store, "SELECT count(*) FROM event WHERE type = 'crossdock.webhook.ignored'") == [(1,)]
+    assert query(world.store, "SELECT subject FROM event WHERE type = 'crossdock.webhook.ignored'") == [
+        # Alone, and beside an item that means something.
+        ("message/AUTHORISATION",),
+        ("message/AUTHORISATION",),
+    ]
 
 
 def test_a_dispute_has_its_deadline(world: World, inbox: Inbox) -> None:
@@ -399,14 +401,8 @@ class HubOfAdyen(WebhookClient):
 
 @pytest.fixture
 def hub(hub_dsn: str, adyen: FakeAdyen) -> Iterator[HubOfAdyen]:
-    opened = HubOfAdyen(hub_dsn, adyen)
-    thread = threading.Thread(target=opened.server.run)
-    thread.start()
-    while not opened.server.started:
-        time.sleep(0.01)
-    yield opened
-    opened.server.should_exit = True
-    thread.join(10)
+    with served(HubOfAdyen(hub_dsn, adyen)) as opened:
+        yield opened
 
 
 class TestOverASocket:

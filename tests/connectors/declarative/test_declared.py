@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -538,6 +539,18 @@ mapping:
 """
 
 
+@pytest.mark.parametrize("paging", ["{type: page, parameter: page}", "{parameter: page}", "{}"])
+def test_a_paging_without_a_kind_is_a_mistake_like_any_other(tmp_path: Path, paging: str) -> None:
+    """Another error than `InvalidDeclaration` would take the DAGs of the other declarations with it."""
+    lines = (line for line in WRONG.splitlines()[:-1] if "paging" not in line and not line.startswith("    "))
+    (tmp_path / "wrong.yaml").write_text("\n".join(lines).replace("read:\n", f"read:\n  paging: {paging}\n"))
+
+    with pytest.raises(InvalidDeclaration) as wrong:
+        declared_stream(tmp_path / "wrong.yaml")
+
+    assert (5, "/read/paging/kind") in [(each.line, each.pointer) for each in wrong.value.mistakes]
+
+
 def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text(WRONG)
     with pytest.raises(InvalidDeclaration) as twice:
@@ -643,3 +656,62 @@ def test_declarations_cost_little_more_than_reading_their_yaml(tmp_path: Path) -
     ]
 
     assert min(ours for ours, _ in rounds) < 4 * min(plain for _, plain in rounds), rounds
+
+
+def _described(schema: Any, path: str = "") -> Any:
+    """Each field of the schema, by its path."""
+    for name, field in schema.get("properties", {}).items():
+        yield f"{path}/{name}", field
+        yield from _described(field, f"{path}/{name}")
+        yield from _described(field.get("items", {}), f"{path}/{name}")
+        if isinstance(each := field.get("additionalProperties"), dict):
+            yield from _described(each, f"{path}/{name}/NAME")
+
+
+def test_every_field_of_a_declaration_says_what_it_is() -> None:
+    """The reference is generated from it, and so is what a mistake says."""
+    assert [path for path, field in _described(files.schema()) if not field.get("description")] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "example"),
+    [
+        *((("auth",), example) for example in files.schema()["properties"]["auth"]["examples"]),
+        *(
+            (("read", "paging"), example)
+            for example in files.schema()["properties"]["read"]["properties"]["paging"]["examples"]
+        ),
+    ],
+    ids=lambda found: found.get("kind") if isinstance(found, dict) else found[-1],
+)
+def test_every_example_of_the_reference_is_valid(tmp_path: Path, place: tuple[str, ...], example: Any) -> None:
+    document = deepcopy(BASE)
+    at = document
+    for step in place[:-1]:
+        at = at[step]
+    at[place[-1]] = example
+    (tmp_path / "example.yaml").write_text(yaml.safe_dump(document))
+
+    declaration, _ = declared_stream(tmp_path / "example.yaml")
+
+    assert declaration.name == "example"
+
+
+def test_there_is_an_example_of_every_kind() -> None:
+    properties = files.schema()["properties"]
+    for described in (properties["auth"], properties["read"]["properties"]["paging"]):
+        assert [example["kind"] for example in described["examples"]] == described["properties"]["kind"]["enum"]
+
+
+def test_a_field_that_a_kind_needs_is_named_with_what_it_is_for(tmp_path: Path) -> None:
+    """`line 10: is missing` points at a place where nothing is."""
+    document = deepcopy(BASE)
+    document["read"]["paging"] = {"kind": "cursor", "parameter": "after"}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(document))
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(tmp_path / "wrong.yaml")
+
+    (mistake,) = refused.value.mistakes
+    assert mistake.pointer == "/read/paging/next"
+    assert mistake.message.startswith("is missing: cursor needs it. cursor: JMESPath of the next cursor in the answer.")

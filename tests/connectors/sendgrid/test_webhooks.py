@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,11 +21,11 @@ from crossdock.db.database import Store
 from crossdock.events import store as event_store
 from crossdock.events.model import NewEvent
 from crossdock.events.webhooks_in.ports import Delivery, IsEvent
+from crossdock.events.webhooks_in.rules import WebhookRules
 from crossdock.events.webhooks_in.service import Receiver
-from crossdock.events.webhooks_in.signatures import WebhookRules
 from crossdock.sandbox.sendgrid.webhooks import events_of
 from tests.contracts.mailers import Clients, SendGridMailer, register
-from tests.events.webhooks_in.test_webhooks import WebhookClient
+from tests.events.webhooks_in.test_webhooks import WebhookClient, served
 from tests.events.worlds import eventually
 from tests.shop import query
 
@@ -172,13 +170,8 @@ class World:
 def world(store: Store, hub_dsn: str) -> Iterator[World]:
     with SendGridMailer().bench() as bench:
         opened = World(store, hub_dsn, bench)
-        thread = threading.Thread(target=opened.hub.server.run)
-        thread.start()
-        while not opened.hub.server.started:
-            time.sleep(0.01)
-        yield opened
-        opened.hub.server.should_exit = True
-        thread.join(10)
+        with served(opened.hub):
+            yield opened
 
 
 class TestOverASocket:
@@ -217,6 +210,31 @@ class TestOverASocket:
         answer = world.hub.post(body, list(world.bench.system.webhooks.headers_of(body).items()), MAILER)
 
         assert (answer.status_code, world.stored()) == (status, stored)
+
+    def test_what_is_not_of_the_hub_is_counted_by_its_type_beside_what_is(self, world: World) -> None:
+        """A repeat counts nothing again, and nothing of other people is kept."""
+        others = [{"event": "open", "email": "eve@customer.example"}] * 3 + [{"event": "delivered"}, "text"]
+        body = json.dumps([*others, *said("ada")]).encode()
+        headers = list(world.bench.system.webhooks.headers_of(body).items())
+        answers = [world.hub.post(body, headers, MAILER).json() for _ in range(2)]
+
+        assert [(answer["taken"], answer["ignored"]) for answer in answers] == [(2, 5), (2, 5)]
+        found = query(
+            world.store, "SELECT data::json FROM event WHERE type = 'crossdock.webhook.ignored' ORDER BY subject"
+        )
+        assert [(data["message_type"], data.get("messages", 1), data["body"]) for (data,) in found] == [
+            ("", 1, ""),
+            ("delivered", 1, ""),
+            ("open", 3, ""),
+        ]
+        for (data,) in found:
+            jsonschema.validate(data, event_types().schema("crossdock.webhook.ignored", 1))
+
+    def test_a_list_of_a_thousand_types_is_not_a_thousand_events(self, world: World) -> None:
+        body = json.dumps([{"event": f"e{number}"} for number in range(1_000)]).encode()
+        answer = world.hub.post(body, list(world.bench.system.webhooks.headers_of(body).items()), MAILER)
+
+        assert (answer.json()["ignored"], world.stored()) == (1_000, 21)
 
     def test_a_mail_that_was_sent_and_bounces_says_so(self, world: World) -> None:
         world.send(msgspec.structs.replace(ORDER, to=Mailbox("bounce@customer.example")))

@@ -147,6 +147,18 @@ class TestDeclines:
         assert PAYMENT_METHODS[method].message in ended.message
         assert (payments.effects, payments.attempt()[0]) == ([], Outcome.REFUSED)
 
+    def test_a_payment_method_that_the_account_does_not_have_is_wrong_for_this_payment_alone(
+        self, payments: Payments
+    ) -> None:
+        """Taken for a trouble of the account, it would be tried again for half an hour. A token is of one vault: another may have it."""
+        ended = payments.perform(given=payments.given | {"payment_method": "pm_of_another_account"})
+
+        assert isinstance(ended, Refused)
+        assert (ended.status, ended.by, ended.code) == (400, RefusedBy.DECISION, "resource_missing")
+        assert ended.try_other
+        assert "No such PaymentMethod: 'pm_of_another_account'" in ended.message
+        assert (payments.effects, payments.attempt()[0]) == ([], Outcome.REFUSED)
+
     @pytest.mark.parametrize("lost", [{"timeout": "after"}, {"reset": "after"}, {"bad_gateway": "after"}])
     def test_a_decline_whose_answer_was_lost_is_known_by_its_key(self, payments: Payments, lost: Any) -> None:
         """The provider repeats it: the payment certainly has no effect."""

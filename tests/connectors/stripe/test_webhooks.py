@@ -22,7 +22,8 @@ from crossdock.connectors.stripe.webhooks import WEBHOOK
 from crossdock.core.errors import BadRequest
 from crossdock.events.model import NewEvent
 from crossdock.events.webhooks_in.ports import Delivery, IsEvent
-from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, verify
+from crossdock.events.webhooks_in.rules import WebhookRefused, WebhookRules
+from crossdock.events.webhooks_in.signatures import verify
 from tests.connectors.stripe.cases import CASES, REFERENCE
 from tests.connectors.stripe.payments import GATEWAY, Payments
 from tests.connectors.stripe.test_actions import output_of
@@ -77,7 +78,7 @@ def events_of(receiver: Receiver, payments: Payments) -> Iterator[NewEvent]:
     while len(receiver.taken) < len(payments.provider.state.events) or not sent._documents.empty():
         threading.Event().wait(0.02)
     for headers, body in receiver.taken:
-        delivery_id = verify(RULES, [SECRET], headers, body, now_s=time.time())
+        delivery_id = verify(RULES, [SECRET], headers, body, now_s=time.time()).id
         yield from meant(json.loads(body), delivery_id)
 
 

@@ -19,6 +19,7 @@ from crossdock.events.replay import repository as replay_repository
 from crossdock.events.replay import service as replay_service
 from crossdock.events.replay import slice as replay_slice
 from crossdock.events.replay.repository import Replay
+from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
 from tests.chaos import children
 from tests.events.worlds import ExternalSystem, delivery, eventually, publish, stock
@@ -309,3 +310,23 @@ def test_a_replay_takes_progress_from_the_worker_that_has_it_alone(store: Store)
         replay_repository.end(work, replay_id, "stopped")
     assert not progress("heir")
     assert query(store, "SELECT done FROM event_replay") == [(1,)]
+
+
+def test_a_replay_ends_at_what_was_there_when_it_was_asked_for(store: Store) -> None:
+    """Slower than the events that come in, it would never end, and deliver twice all that is new."""
+    publish(store, *(stock(f"S{n}", 1, n) for n in range(3)))
+    seen: list[str] = []
+
+    def apply(_: Work, events: Sequence[Event]) -> None:
+        seen.extend(event.partition_key for event in events)
+        publish(store_of_others, stock(f"LATER-{len(seen)}", 1, 1))
+
+    subscribers = {"one": Subscriber(types=(STOCK_CHANGED,), apply=apply)}
+    with store.another() as store_of_others:
+        replay = replay_service.request_events(store, Selection(), subscribers, rate=None, actor=ADA)
+        publish(store, stock("AFTER", 1, 1))
+        ended = replay_service.run_replay(store, subscribers=subscribers)
+
+    assert seen == ["S0", "S1", "S2"]
+    assert ended is not None
+    assert (replay.total, ended.done, ended.state) == (3, 3, "done")

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, verify
+from crossdock.events.webhooks_in.rules import WebhookRefused, WebhookRules
+from crossdock.events.webhooks_in.signatures import verify
 
 RULES = WebhookRules(scheme="sendgrid")
 NOW = 1_800_000_000
@@ -39,7 +40,7 @@ def headers(timestamp: str, signature: str) -> list[tuple[str, str]]:
 
 
 def proved(found: list[tuple[str, str]], body: bytes = BODY, *, keys: Any = None, now_s: float = NOW) -> str:
-    return verify(RULES, keys or [public(KEY)], found, body, now_s=now_s)
+    return verify(RULES, keys or [public(KEY)], found, body, now_s=now_s).id
 
 
 def test_a_delivery_is_proved_and_named_by_its_body() -> None:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import requests
@@ -39,8 +39,11 @@ from crossdock.core.errors import BadRequest, HubError, IntegrationUnusable, Not
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.subscriber import Subscriber
-from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, _events, receiver_from
-from crossdock.events.webhooks_in.signatures import WebhookRefused, WebhookRules, verify
+from crossdock.events.webhooks_in.meaning import understand
+from crossdock.events.webhooks_in.rules import WebhookRefused, WebhookRules
+from crossdock.events.webhooks_in.schemes.model import Message, Signed
+from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver, receiver_from
+from crossdock.events.webhooks_in.signatures import verify
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.registered import find_active
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
@@ -87,7 +90,7 @@ def standard(body: bytes, *, key: str = KEY, at: float = NOW, delivery_id: str =
 def test_the_vector_of_standard_webhooks_is_proved() -> None:
     found = verify(rules(), [VECTOR_KEY], VECTOR_HEADERS, VECTOR_BODY, now_s=1614265330)
 
-    assert found == "msg_p5jXN8AQM9LWM0D4loKWxJek"
+    assert found.id == "msg_p5jXN8AQM9LWM0D4loKWxJek"
 
 
 def test_each_of_several_keys_and_each_of_several_signatures_is_good() -> None:
@@ -97,7 +100,7 @@ def test_each_of_several_keys_and_each_of_several_signatures_is_good() -> None:
     (first, second, (name, new)) = standard(body)
 
     for offered in (old, new, f"{old} {new}", f"v1a,{'A' * 20} {new}"):
-        assert verify(rules(), [KEY, OLD_KEY], [first, second, (name, offered)], body, now_s=NOW) == "msg_1"
+        assert verify(rules(), [KEY, OLD_KEY], [first, second, (name, offered)], body, now_s=NOW).id == "msg_1"
 
 
 @pytest.mark.parametrize("wrong_s", [-301, 301])
@@ -141,8 +144,11 @@ def test_a_stranger_chooses_no_word_of_why_it_is_refused() -> None:
 def test_a_body_that_is_nothing_but_brackets_is_refused_in_words() -> None:
     """Its sender is known, and its body is nested deeper than any reader goes."""
     receiver = receiver_from("commercetools", KEY, RULES, DATASETS)
+    signed = Signed("msg_1", (Message("msg_1", b"[" * 200_000),))
     with pytest.raises(BadRequest, match="not JSON"):
-        list(_events(receiver, "msg_1", b"[" * 200_000, datetime.now(UTC)))
+        understand(
+            "commercetools", receiver.webhook, receiver.rules, signed, headers={}, at=datetime.now(UTC), settings={}
+        )
 
 
 def test_stripes_scheme() -> None:
@@ -150,7 +156,9 @@ def test_stripes_scheme() -> None:
     good, bad = mac(b"whsec_stripe", f"{NOW}.".encode() + body).hex(), "0" * 64
     header = f"t={NOW},v1={bad},v1={good},v0={bad}"
 
-    assert verify(rules(scheme="stripe"), ["whsec_stripe"], [("Stripe-Signature", header)], body, now_s=NOW) == "evt_1"
+    assert (
+        verify(rules(scheme="stripe"), ["whsec_stripe"], [("Stripe-Signature", header)], body, now_s=NOW).id == "evt_1"
+    )
     for broken in (f"t={NOW},v1={bad}", f"v1={good}", f"t={NOW},t={NOW},v1={good}", f"t={NOW},v0={good}"):
         with pytest.raises(WebhookRefused):
             verify(rules(scheme="stripe"), ["whsec_stripe"], [("stripe-signature", broken)], body, now_s=NOW)
@@ -163,12 +171,12 @@ def test_plain_hmac_in_each_of_its_spellings() -> None:
     digest = mac(b"secret", f"{NOW}.".encode() + body)
     for text in (digest.hex(), f"sha256={digest.hex()}", base64.b64encode(digest).decode()):
         headers = [("X-Signature", text), ("X-Timestamp", str(NOW)), ("X-Delivery-Id", "d1")]
-        assert verify(plain, ["secret"], headers, body, now_s=NOW) == "d1"
+        assert verify(plain, ["secret"], headers, body, now_s=NOW).id == "d1"
         with pytest.raises(WebhookRefused):
             verify(plain, ["secret"], headers[:1], body, now_s=NOW)
     bare = rules(scheme="hmac", timestamp_header="")
     headers = [("x-signature", mac(b"secret", body).hex()), ("x-delivery-id", "d2")]
-    assert verify(bare, ["secret"], headers, body, now_s=NOW) == "d2"
+    assert verify(bare, ["secret"], headers, body, now_s=NOW).id == "d2"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +186,7 @@ def test_a_delivery_id_is_one_to_256_printable_characters(delivery_id: str, *, i
     """It is the identity of an event: it stands in an index, which holds no longer one, and in lists."""
     headers = standard(b"{}", delivery_id=delivery_id)
     if is_good:
-        assert verify(rules(), [KEY], headers, b"{}", now_s=NOW) == delivery_id
+        assert verify(rules(), [KEY], headers, b"{}", now_s=NOW).id == delivery_id
     else:
         with pytest.raises(WebhookRefused, match="empty, too long, or not printable"):
             verify(rules(), [KEY], headers, b"{}", now_s=NOW)
@@ -186,10 +194,10 @@ def test_a_delivery_id_is_one_to_256_printable_characters(delivery_id: str, *, i
 
 @pytest.mark.parametrize("at", [NOW - 300, NOW + 300])
 def test_a_delivery_is_good_for_five_minutes_to_the_second(at: int) -> None:
-    assert verify(rules(), [KEY], standard(b"{}", at=at), b"{}", now_s=NOW) == "msg_1"
+    assert verify(rules(), [KEY], standard(b"{}", at=at), b"{}", now_s=NOW).id == "msg_1"
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"id": 5}', b'["id"]', b"no json"])
+@pytest.mark.parametrize("body", [b"{}", b'{"id": null}', b'{"id": true}', b'["id"]', b"no json"])
 def test_a_signed_body_of_stripe_without_an_id_is_refused_in_words(body: bytes) -> None:
     """An error of ours would be 500, and the sender would send it again for days."""
     header = f"t={NOW},v1={mac(b'whsec_stripe', f'{NOW}.'.encode() + body).hex()}"
@@ -239,6 +247,7 @@ class WebhookClient:
     def __init__(self, dsn: str) -> None:
         self.dsn, self.port = dsn, free_port()
         self.extra: Mapping[str, Any] = RULES
+        self.password = f"{OLD_KEY} {KEY}"
         app = FastAPI(openapi_url=None)
         v1 = APIRouter(prefix="/v1")
         v1.include_router(webhooks.router)
@@ -256,18 +265,21 @@ class WebhookClient:
     def _find(self, integration: str) -> Receiver:
         if integration != "commercetools":
             raise NotFound("no such")
-        return receiver_from("commercetools", f"{OLD_KEY} {KEY}", self.extra, DATASETS, webhook_of("commercetools"))
+        return receiver_from("commercetools", self.password, self.extra, DATASETS, webhook_of("commercetools"))
 
     def post(
-        self, body: bytes, headers: list[tuple[str, str]], integration: str = "commercetools"
+        self, body: bytes, headers: list[tuple[str, str]], integration: str = "commercetools", query: str = ""
     ) -> requests.Response:
-        url = f"http://127.0.0.1:{self.port}/v1/webhooks/{integration}"
+        url = f"http://127.0.0.1:{self.port}/v1/webhooks/{integration}?{query}"
         return requests.post(url, data=body, headers=dict(headers), timeout=30)
 
 
-@pytest.fixture
-def client(hub_dsn: str) -> Iterator[WebhookClient]:
-    opened = WebhookClient(hub_dsn)
+Client = TypeVar("Client", bound=WebhookClient)
+
+
+@contextmanager
+def served(opened: Client) -> Iterator[Client]:
+    """Run the server of *opened* until the block ends."""
     thread = threading.Thread(target=opened.server.run)
     thread.start()
     while not opened.server.started:
@@ -275,6 +287,12 @@ def client(hub_dsn: str) -> Iterator[WebhookClient]:
     yield opened
     opened.server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture
+def client(hub_dsn: str) -> Iterator[WebhookClient]:
+    with served(WebhookClient(hub_dsn)) as opened:
+        yield opened
 
 
 def webhook_body(sku: str) -> bytes:
@@ -287,6 +305,11 @@ def stored(store: Store) -> list[tuple[str, str]]:
     )
 
 
+def delivered(delivery_id: str, *, taken: int = 1, ignored: int = 0) -> dict[str, Any]:
+    """The answer to a delivery."""
+    return {"delivery_id": delivery_id, "taken": taken, "ignored": ignored, "faults": []}
+
+
 def now() -> float:
     return datetime.now(UTC).timestamp()
 
@@ -294,7 +317,7 @@ def now() -> float:
 def test_a_delivery_is_stored_before_it_is_answered(client: WebhookClient, store: Store) -> None:
     answer = client.post(webhook_body("CHAIR"), standard(webhook_body("CHAIR"), at=now()))
 
-    assert (answer.status_code, answer.json()) == (202, {"delivery_id": "msg_1"})
+    assert (answer.status_code, answer.json()) == (202, delivered("msg_1"))
     assert stored(store) == [("msg_1", "commercetools.inventory/CHAIR")]
 
 
@@ -305,7 +328,9 @@ def test_the_same_delivery_fifty_times_at_once_is_one_event(client: WebhookClien
     with ThreadPoolExecutor(50) as threads:
         answers = list(threads.map(lambda _: client.post(body, headers), range(50)))
 
-    assert {(answer.status_code, answer.text) for answer in answers} == {(202, '{"delivery_id":"msg_1"}')}
+    assert {(answer.status_code, answer.text) for answer in answers} == {
+        (202, json.dumps(delivered("msg_1"), separators=(",", ":")))
+    }
     assert len(stored(store)) == 1
 
 
@@ -455,7 +480,7 @@ def test_a_connection_serves_several_requests_and_rests_between_them(
         headers = dict(standard(body, at=now(), delivery_id=f"msg_{number}"))
         connection.request("POST", "/v1/webhooks/commercetools", body, headers)
         opened = connection.sock
-        assert connection.getresponse().read() == f'{{"delivery_id":"msg_{number}"}}'.encode()
+        assert json.loads(connection.getresponse().read()) == delivered(f"msg_{number}")
         time.sleep(0.5)
         assert connection.sock is opened
 
@@ -498,10 +523,27 @@ def test_an_integration_without_webhooks_is_not_found(client: WebhookClient) -> 
 
 
 @pytest.mark.parametrize(
-    "body", [b"no json", b"{}", b'{"data": {"sku": 5}}', b'{"data": {"sku": "a\\u0000"}}', b"\xff"]
+    "body",
+    [
+        b"no json",
+        b'{"data": {"sku": ""}}',
+        b'{"data": {"sku": true}}',
+        b'{"data": {"sku": 5.0}}',
+        b'{"data": {"sku": {}}}',
+        b'{"data": {"sku": "a\\u0000"}}',
+        b"\xff",
+    ],
 )
-def test_a_proved_delivery_without_a_key_is_a_bad_request(client: WebhookClient, store: Store, body: bytes) -> None:
-    assert client.post(body, standard(body, at=now())).status_code == 400
+def test_a_proved_delivery_with_a_key_that_is_none_is_a_bad_request(
+    client: WebhookClient, store: Store, body: bytes
+) -> None:
+    answer = client.post(body, standard(body, at=now()))
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] in {
+        "The body is not JSON in UTF-8",
+        "The body has no key of 1 to 256 printable characters, or whole number, at 'data.sku'",
+    }
     assert stored(store) == []
 
 
@@ -528,7 +570,7 @@ def test_a_delivery_with_card_data_is_refused_and_nothing_of_it_is_stored(
 
 def fetching_by(records: RecordFetcher) -> Mapping[str, Subscriber]:
     """The subscribers of the hub, one of them closed over what fetches records here."""
-    return subscribers(Services(records=records, orders=services().orders))
+    return subscribers(Services(records=records, orders=services().orders, clients=services().clients))
 
 
 def test_every_announced_change_is_in_the_hub_without_a_dag_run(
@@ -739,7 +781,7 @@ def test_a_message_that_is_an_event_is_one_event_however_often_it_comes(
     body = message("InventoryEntryOutOfStock", "inventory-entry", "i-1", sku="CHAIR")
     for delivery_id in ("msg_1", "msg_2"):
         answer = vendor_client.post(body, standard(body, at=now(), delivery_id=delivery_id))
-        assert (answer.status_code, answer.json()) == (202, {"delivery_id": delivery_id})
+        assert (answer.status_code, answer.json()) == (202, delivered(delivery_id))
 
     (event,) = events_of(store)
     assert event[:3] == ("crossdock.stock.ran_out", "/integrations/commercetools", "id-of-InventoryEntryOutOfStock")
@@ -885,7 +927,9 @@ def test_a_fetcher_that_was_closed_opens_its_systems_again(store: Store, shop: F
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         seen.append("closed")
 
-    provided = Services(records=SyncRecordFetcher(opened, stream_of=stream_of), orders=services().orders)
+    provided = Services(
+        records=SyncRecordFetcher(opened, stream_of=stream_of), orders=services().orders, clients=services().clients
+    )
     for row in shop.state.collection("inventory").rows()[:2]:
         with closing(provided):
             provided.records.fetch("commercetools.inventory", [row.document["sku"]])

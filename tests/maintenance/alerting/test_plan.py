@@ -265,6 +265,30 @@ def test_a_digest_names_all_causes_and_waits_less_than_a_minute_for_them() -> No
     assert digest.message.title == "[warning] 20 alerts: 20 k"
 
 
+def test_what_comes_right_after_a_digest_is_a_digest_too() -> None:
+    """Else the last few of thirty causes are single mails again, while the phone still rings from the digest."""
+    world = World([route(digest_over=3)])
+    for number in range(5):
+        world.open(f"early{number}")
+    world.after(timedelta(seconds=30))
+    for number in range(3):
+        world.open(f"late{number}")
+    said = world.after(timedelta(seconds=30))
+
+    assert len(said) == 3
+    assert [each.message.occasion for each, _, _ in world.log] == [Occasion.DIGEST] * 2
+
+
+def test_one_cause_is_never_a_digest() -> None:
+    world = World([route(digest_over=1)])
+    world.open("a")
+    world.after(timedelta(seconds=30))
+    world.open("b")
+    world.after(timedelta(seconds=30))
+
+    assert [each.message.occasion for each, _, _ in world.log] == [Occasion.OPENED] * 2
+
+
 def test_few_causes_are_no_digest() -> None:
     world = World([route(digest_over=3)])
     for number in range(3):

@@ -252,6 +252,19 @@ def test_what_is_not_there_is_404(account: Account, path: str) -> None:
     assert account.get(path).status == 404
 
 
+def test_a_parameter_that_names_nothing_is_400(account: Account) -> None:
+    """As the vendor answers: the path is found, and one of its parameters is wrong."""
+    answers = {
+        "payment_method": account.pay(payment_method="pm_none"),
+        "payment_intent": account.post("refunds", payment_intent="pi_none"),
+        "starting_after": account.get("payment_intents", starting_after="pi_none"),
+    }
+
+    for param, answer in answers.items():
+        error = answer.json["error"]
+        assert (answer.status, error["code"], error["param"]) == (400, "resource_missing", param)
+
+
 def test_faults_before_and_after_the_effect_meet_each_route(account: Account) -> None:
     account.script("create_payment_intent", {"bad_gateway": "before"}, {"bad_gateway": "after"})
     assert [account.pay().status for _ in range(2)] == [502, 502]

@@ -11,7 +11,7 @@ from typing import Any
 from crossdock.app.airflow.metadata_cleanup import ADDRESS, run
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import explained_failures
-from crossdock.core.ids import prefixed
+from crossdock.core.ids import OWNER, prefixed
 from crossdock.core.log import logger
 from crossdock.core.settings import settings
 from crossdock.maintenance import task_logs
@@ -83,9 +83,10 @@ def clean_up_options() -> Mapping[str, Any]:
     """Build the options of `@dag`, except its schedule."""
     return {
         "dag_id": prefixed("clean_up"),
+        "description": "Delete old rows of Airflow's tables and old logs of tasks",
         "start_date": datetime(2026, 1, 1, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 1,
         "tags": ["maintenance"],
-        "default_args": {"retries": settings().task_retries, "retry_policy": RetryByKind()},
+        "default_args": {"owner": OWNER, "retries": settings().task_retries, "retry_policy": RetryByKind()},
     }

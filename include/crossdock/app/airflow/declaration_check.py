@@ -9,7 +9,7 @@ from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.connectors.declarative.streams import declared_streams, mistakes
 from crossdock.core.errors import BadRequest
-from crossdock.core.ids import prefixed
+from crossdock.core.ids import OWNER, prefixed
 
 
 def check_declarations() -> list[str]:
@@ -30,8 +30,9 @@ def check_declarations() -> list[str]:
 #: Arguments of `@dag` for the DAG that checks the declarations.
 CHECK_OPTIONS: Mapping[str, Any] = {
     "dag_id": prefixed("check_declarations"),
+    "description": "Check the files of the declared integrations",
     "catchup": False,
     "max_active_runs": 1,
     "tags": ["declared"],
-    "default_args": {"retries": 1, "retry_policy": RetryByKind()},
+    "default_args": {"owner": OWNER, "retries": 1, "retry_policy": RetryByKind()},
 }

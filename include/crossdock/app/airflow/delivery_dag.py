@@ -19,11 +19,16 @@ from crossdock.app.airflow.task_failures import explained_failures
 from crossdock.app.delivery import background_tasks
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
+from crossdock.core.ids import OWNER
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
 from crossdock.maintenance.housekeeping import HousekeepingConfig
 from crossdock.maintenance.retention import RetentionPeriods
+
+#: A worker that is killed, or stopped with its stack, uses up a try; nothing it does is lost or done twice. A run of a
+#: quarter of an hour may be restarted so often before it counts as failed.
+_RESTARTS = 10
 
 
 def delivery_dags() -> list[str]:
@@ -34,13 +39,15 @@ def delivery_dags() -> list[str]:
 def delivery_options() -> dict[str, Any]:
     """Build the options of `@dag` for a delivery worker, except its name: one run after the other, without end."""
     return {
+        "description": "Deliver every event to every subscriber",
         # Airflow needs a start date for a continuous DAG.
         "start_date": datetime(2026, 1, 1, tzinfo=UTC),
         "catchup": False,
         "max_active_runs": 1,
         "tags": ["events"],
         "default_args": {
-            "retries": settings().task_retries,
+            "owner": OWNER,
+            "retries": _RESTARTS,
             "retry_delay": timedelta(seconds=settings().retry_delay_s),
             "retry_policy": RetryByKind(),
             "on_failure_callback": dag_failed,

@@ -7,11 +7,13 @@ from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
     HintId.LIST_ATTEMPTS: "List the calls without a known outcome: ./hub attempts list",
-    HintId.LIST_ORDERS: "List the orders: ./hub orders list",
+    HintId.LIST_DECISIONS: "List what waits for a person: ./hub decisions list",
+    HintId.LIST_ORDERS: "List the orders: ./hub order list",
     HintId.SHOW_PAYMENT: "Look at the payment: ./hub payments show {subject}",
     HintId.LIST_PAYMENTS: "List the payments with a call without a known outcome: ./hub payments list --unresolved",
     HintId.LIST_DEAD_LETTERS: "List the dead letters: ./hub dead-letters list",
     HintId.LIST_QUARANTINE: "List the quarantine: ./hub quarantine list",
+    HintId.FOLLOW_AGAIN: "Follow from the latest events on: ./hub events tail --follow",
     HintId.LIST_EVENTS: "List the latest events: ./hub events tail",
     HintId.LIST_EVENT_TYPES: "Compare the event with the JSON Schema of its type: GET /hub/v1/event-types",
     HintId.LIST_REPLAYS: "List the replays: ./hub events status",
@@ -36,4 +38,4 @@ def phrase(hint: Hint) -> str:
 
 def with_hint(error: HubError) -> str:
     """Append what to do to the error's text."""
-    return f"{error}. {phrase(error.hint)}" if error.hint else str(error)
+    return f"{str(error).rstrip('.')}. {phrase(error.hint)}" if error.hint else str(error)

@@ -313,6 +313,13 @@ def _payment_disputed(world: World) -> Begun:
     return _reported(world, "disputed", msgspec.structs.replace(said, due_at=said.occurred_at + timedelta(days=7)))
 
 
+def _payment_taken_back(world: World) -> Begun:
+    for kind in (FactKind.CAPTURE_PENDING, FactKind.CAPTURE_FAILED):
+        said = msgspec.structs.replace(_said(kind, "pi_bench_4"), operation_ref="bench-capture", amount_minor=4_990)
+        begun = _reported(world, "disputed", said)
+    return begun
+
+
 def _said(kind: FactKind, payment_ref: str) -> PaymentFact:
     return PaymentFact(
         kind=kind,
@@ -534,6 +541,9 @@ CAUSES: Mapping[Kind, Cause] = {
     Kind.PAYMENT_UNKNOWN: Cause("the same payment, written 16 minutes into the past", _payment_unknown),
     Kind.PAYMENT_DOUBLED: Cause("the gateway's report of a second authorisation is applied", _payment_doubled),
     Kind.PAYMENT_DISPUTED: Cause("the gateway's report of a dispute is applied", _payment_disputed),
+    Kind.PAYMENT_TAKEN_BACK: Cause(
+        "the gateway's report that an accepted capture failed is applied", _payment_taken_back
+    ),
     Kind.ORDER_WAITS: Cause(
         "an order is paid at the gateway whose answers are lost; its outcome and its tries are written", _order_waits
     ),

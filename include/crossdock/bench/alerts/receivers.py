@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from crossdock.client.sandbox import SandboxControl
+from crossdock.maintenance.alerting.model import Occasion
 from crossdock.observability.alerts import Kind
 from crossdock.sandbox.signed_webhook.verifier import FakeReceiver
 
-_ENDED = "closed"
+_ENDED = Occasion.CLOSED
 #: Over before anybody could hear of it, or before a digest is sent: then one message says that it began and ended.
 _MAY_BE_OVER = frozenset({Kind.SENDER_AWAY, Kind.RUN_LATE})
 
@@ -23,6 +24,10 @@ class Arrival(NamedTuple):
     subject: str
     occasion: str
     at: float
+
+    @property
+    def is_opened(self) -> bool:
+        return self.occasion == Occasion.OPENED
 
 
 class TimedReceiver(FakeReceiver):

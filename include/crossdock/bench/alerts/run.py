@@ -21,6 +21,7 @@ from crossdock.bench.alerts.load import under_load
 from crossdock.bench.alerts.outcome import AlertsOutcome, Storm, Timing
 from crossdock.bench.alerts.receivers import Mailbox, TimedReceiver
 from crossdock.bench.alerts.world import MISSING_AFTER_S, World, connect_shops, running_world, settings_of
+from crossdock.bench.environment import environment
 from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.report import Say
 from crossdock.bench.sync.database import server_version
@@ -120,7 +121,7 @@ def measure(command: str, say: Say, only: Collection[str] = ()) -> AlertsOutcome
     """
     with _own_home() as home, TimedReceiver() as receiver, TimedReceiver() as last_resort:
         url = last_resort.url.replace("http://", f"http://{quote(last_resort.secret, safe='')}@")
-        with _environment(settings_of(home, f"{url}/last")), running_world(home, say, connect_shops) as world:
+        with environment(settings_of(home, f"{url}/last")), running_world(home, say, connect_shops) as world:
             _add_routes(world, receiver)
             postgres = server_version(world.stack.hub_dsn)
             mailbox = Mailbox(SandboxControl(world.stack.mail_server_url), _RECIPIENT)
@@ -227,17 +228,3 @@ def _own_home() -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """Set environment variables until the block ends."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

@@ -117,7 +117,7 @@ class HubLog:
 
         def publish(first: int, dues: Sequence[float]) -> None:
             with store.transaction() as work:
-                event_store.append(work, (_event(first + n, due, pad, now) for n, due in enumerate(dues)))
+                event_store.append(work, [_event(first + n, due, pad, now) for n, due in enumerate(dues)])
 
         return publish
 

@@ -53,6 +53,10 @@ def balance(stage: Stage, began: float) -> Balance:
     deadline = time.monotonic() + _QUIET_TIMEOUT_S
     while (missing := lost_changes(stage.ask, changes)) and time.monotonic() < deadline:
         time.sleep(1)
+    for change in missing:
+        stage.say(
+            f"    lost: {change.sku} in version {change.version}, of {change.at - began:.1f} s after the fault began"
+        )
     ((dead,),) = stage.ask(_DEAD, began)
     return Balance(
         acknowledged=len(taken),

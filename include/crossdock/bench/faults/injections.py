@@ -24,7 +24,10 @@ _FULL_S = 40.0
 _CLOCK_S = 40.0
 _FLAPPING_S = 4.0
 _FIND_TIMEOUT_S = 60.0
+_BEGIN_TIMEOUT_S = 240.0
 _MIB = 1024**2
+
+_READS = "SELECT run_id FROM sync_run WHERE dag_run_id = %s AND state = 'running'"
 
 Act = Callable[[Stage], AbstractContextManager[None]]
 
@@ -69,15 +72,20 @@ def _frozen(name: str, stage: Stage) -> Iterator[None]:
 @contextmanager
 def _backend_killed(server: str, stage: Stage) -> Iterator[None]:
     """Kill one connection's process: PostgreSQL then ends all the others and recovers."""
-    backends = [
-        child
-        for child in psutil.Process(stage.pid(server)).children()
-        if child.cmdline() and "127.0.0.1" in child.cmdline()[0]
-    ]
+    backends = [child.pid for child in psutil.Process(stage.pid(server)).children() if _is_connection(child)]
     if not backends:
         raise ProgramFailed(f"Nothing is connected to {server}")
-    stage.signal(backends[-1].pid, signal.SIGKILL)
+    stage.signal(backends[-1], signal.SIGKILL)
     yield
+
+
+def _is_connection(process: psutil.Process) -> bool:
+    """Check whether a process of PostgreSQL's serves a client; connections come and go meanwhile."""
+    try:
+        title = process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+    return bool(title) and "127.0.0.1" in title[0]
 
 
 @contextmanager
@@ -120,10 +128,11 @@ def _task_hit(dag: str, number: signal.Signals, *, supervisor: bool, every: bool
 
 @contextmanager
 def _sync_hit(number: signal.Signals, stage: Stage) -> Iterator[None]:
-    """In the middle of a slow sync, whose pages take a second and a half each."""
-    stage.sandbox.break_down("inventory", ["ok", {"latency_ms": 1500}], repeat=True)
+    """In the middle of a slow sync, whose pages take five seconds each; before it reads there is nothing of ours to hit."""
+    stage.sandbox.break_down("inventory", ["ok", {"latency_ms": 5000}], repeat=True)
     try:
-        stage.request("POST", INVENTORY_RUNS, json={"logical_date": None, "conf": {"full": True}})
+        run = stage.request("POST", INVENTORY_RUNS, json={"logical_date": None, "conf": {"full": True}})
+        _wait_until_it_reads(stage, run["dag_run_id"])
         (task, *_) = _tasks(stage, INVENTORY_DAG, at_least=1)
         pid = task.pid
         stage.signal(pid, number)
@@ -132,6 +141,15 @@ def _sync_hit(number: signal.Signals, stage: Stage) -> Iterator[None]:
     yield
     if number is signal.SIGSTOP:
         stage.signal(pid, signal.SIGCONT)
+
+
+def _wait_until_it_reads(stage: Stage, dag_run_id: str) -> None:
+    """Wait for the sync of the DAG run; one that was scheduled before it may have to end first."""
+    deadline = time.monotonic() + _BEGIN_TIMEOUT_S
+    while not stage.ask(_READS, dag_run_id):
+        if time.monotonic() > deadline:
+            raise ProgramFailed(f"The sync of {dag_run_id} does not begin")
+        time.sleep(0.3)
 
 
 def _tasks(stage: Stage, dag: str, *, at_least: int) -> list[psutil.Process]:

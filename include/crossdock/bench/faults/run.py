@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import psutil  # type: ignore[import-untyped]
 import requests
 
 from crossdock.bench.faults.check import balance
@@ -43,7 +44,7 @@ def row_of(fault: Fault, stage: Stage, patience_s: float) -> Row:
             if fault.by_person:
                 stage.up()
             _wait(watch, fault.lasts_s if fault.lasts_s is not None else patience_s, until_works=fault.lasts_s is None)
-    except (NotHere, ProgramFailed, StackError, requests.RequestException) as reason:
+    except (NotHere, ProgramFailed, StackError, requests.RequestException, psutil.Error) as reason:
         watch.end()
         return _skipped(fault, str(reason))
     if fault.lasts_s is not None:

@@ -1,4 +1,4 @@
-"""The stack on which the faults are made: a home with small disks of its own, its processes, its commands."""
+"""The stack on which the faults are made: a home with disks of its own, its processes, its commands."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import psutil  # type: ignore[import-untyped]
 import psycopg
 import requests
 
+from crossdock.bench.environment import environment
 from crossdock.bench.faults.load import Load, webhook_connection
 from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.report import Say
@@ -32,6 +33,7 @@ from crossdock.core.ids import sync_dag
 from crossdock.core.paths import path_of
 from crossdock.events.webhooks_in.service import connection_of
 from crossdock.stack import lifecycle, processes
+from crossdock.stack.doctor import NEEDED_DISK_BYTES
 from crossdock.stack.lifecycle import Stack
 
 SYSTEM = "commercetools"
@@ -45,13 +47,15 @@ _SCHEDULES = {
     f"{SYSTEM}.orders": {"schedule": "1-59/2 * * * *"},
     "*": {"schedule": ""},
 }
-#: Volume → its folders in the home, and the size of each in MiB.
-_VOLUMES: Mapping[str, tuple[tuple[str, ...], int]] = {
-    "logs": (("logs", "airflow/logs"), 96),
-    "landing": (("landing",), 96),
-    "postgres-hub": (("postgres-hub",), 1_500),
-    "postgres-metadata": (("postgres-metadata",), 1_500),
+#: Volume → its folders in the home, each on a disk of its own.
+_VOLUMES: Mapping[str, tuple[str, ...]] = {
+    "logs": ("logs", "airflow/logs"),
+    "landing": ("landing",),
+    "postgres-hub": ("postgres-hub",),
+    "postgres-metadata": ("postgres-metadata",),
 }
+#: Of each disk. So much that `doctor` finds none too small that is not full; its file takes as much as was written.
+_DISK_BYTES = NEEDED_DISK_BYTES + 1024**3
 _COMMAND_TIMEOUT_S = 45.0
 _UP_TIMEOUT_S = 400.0
 #: The title of a task's process; its parent is its supervisor, which the executor keeps.
@@ -174,17 +178,15 @@ class Stage:
 
 @contextmanager
 def running_stage(say: Say, *, every_s: float = 0.5) -> Iterator[Stage]:
-    """Start a stack with small disks of its own, under a load of a change each *every_s* seconds, and remove it afterwards."""
+    """Start a stack with disks of its own, under a load of a change each *every_s* seconds, and remove it afterwards."""
     root = Path(tempfile.mkdtemp(prefix="crossdock-bench-faults-", dir="/var/tmp"))
     # As root, PostgreSQL runs as another user, who must be able to enter.
     root.chmod(0o755)
     home = root / "home"
     ours = {"HUB_HOME": str(home), "HUB_STREAMS": json.dumps(_SCHEDULES), "COLUMNS": "200"}
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
     volumes: dict[str, tuple[Path, ...]] = {}
     stage: Stage | None = None
-    with exit_on_signals():
+    with environment(ours), exit_on_signals():
         try:
             home.mkdir(parents=True, exist_ok=True)
             volumes = _mounted(root, home, say)
@@ -198,10 +200,6 @@ def running_stage(say: Say, *, every_s: float = 0.5) -> Iterator[Stage]:
                 for mounted in folders:
                     _run("umount", "-l", str(mounted))
             shutil.rmtree(root, ignore_errors=True)
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
 
 
 def _started(home: Path, volumes: Mapping[str, tuple[Path, ...]], say: Say, every_s: float) -> Stage:
@@ -216,22 +214,22 @@ def _started(home: Path, volumes: Mapping[str, tuple[Path, ...]], say: Say, ever
 
 
 def _mounted(root: Path, home: Path, say: Say) -> dict[str, tuple[Path, ...]]:
-    """Give each volume a small disk in a file of its own; empty where this user may mount nothing."""
+    """Give each volume a disk in a file of its own; empty where this user may mount nothing."""
     if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
-        say("No small disks: that needs root and mkfs.ext4")
+        say("No disks of their own: that needs root and mkfs.ext4")
         return {}
     found: dict[str, tuple[Path, ...]] = {}
-    for name, (folders, size_mib) in _VOLUMES.items():
+    for name, folders in _VOLUMES.items():
         for folder in folders:
             at = home / folder
             at.mkdir(parents=True, exist_ok=True)
             image = root / f"{folder.replace('/', '-')}.img"
             with image.open("wb") as file:
-                file.truncate(size_mib * 1024**2)
+                file.truncate(_DISK_BYTES)
             if not _run("mkfs.ext4", "-q", "-m", "0", "-E", "root_owner=0:0", str(image)):
                 return found
             if not _run("mount", "-o", "loop", str(image), str(at)):
-                say("No small disks: this machine mounts none")
+                say("No disks of their own: this machine mounts none")
                 return found
             (at / "lost+found").rmdir()
             found[name] = (*found.get(name, ()), at)

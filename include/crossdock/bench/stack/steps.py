@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from crossdock.bench.environment import environment
 from crossdock.bench.interrupts import exit_on_signals
 from crossdock.bench.meter import cpu_s, ended_children_cpu_s, own_cpu_s, pss_mb, tree
 from crossdock.bench.report import Say
@@ -49,20 +50,12 @@ def own_home() -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix="crossdock-bench-stack-"))
     ours = {"HUB_HOME": str(folder / "first"), "HUB_STREAMS": UNSCHEDULED}
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        with exit_on_signals():
-            try:
-                yield folder
-            finally:
-                lifecycle.down()
-                shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+    with environment(ours), exit_on_signals():
+        try:
+            yield folder
+        finally:
+            lifecycle.down()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def starts(folder: Path, say: Say) -> Iterator[Start]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 
 from crossdock.cli.demo.alert_steps import AlertSteps
 from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.demo.integration_steps import IntegrationSteps
 from crossdock.cli.demo.mail_steps import MailSteps
+from crossdock.cli.demo.order_steps import OrderSteps
 from crossdock.cli.demo.payment_steps import PaymentSteps
 from crossdock.cli.demo.run import Act, DemoRun
 from crossdock.cli.demo.sync_steps import SyncSteps
+from crossdock.cli.demo.webhook_steps import WebhookSteps
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
 
@@ -20,30 +23,50 @@ CHAPTERS: Mapping[str, str] = {
     "customers": "one dataset from two sources: the shop, and a CRM that one YAML file declares",
     "shops": "two shops of one vendor side by side",
     "payments": "a charge, a decline, a gateway that is down, and an answer that was lost, beside the providers' own ledgers",
+    "orders": "five orders, each followed to its end: one confirmed, declined, timing out after the charge, killed midway, and cancelled",
     "mail": "a mail as it is received, a mail server that refuses, and an answer that was lost and found by a signed event",
     "alerts": "a source is down, and whoever is on call gets one mail; it is back, and one mail says so",
     "events": "a webhook reaches a read model; a dead letter is edited and replayed",
+    "webhooks": "the libraries of Standard Webhooks, Stripe and Slack sign and send (only by name: it installs them from PyPI)",
 }
+#: These run only if they are named: the whole demo needs no network.
+BY_NAME = frozenset({"webhooks"})
 
 
 def run_chapters(run: DemoRun, chosen: Sequence[str] = ()) -> None:
     """
-    Run every step of the *chosen* chapters in turn (of all, if none is named) and stop at the first that fails.
+    Run every step of the *chosen* chapters in turn and stop at the first that fails; if none is named, of all but `BY_NAME`.
 
     However it ends, the sandbox has no faults afterwards, and the systems that it started are stopped.
     """
     sandbox = SandboxControl(run.stack.sandbox_url)
     sandbox.heal()
     try:
-        with Store(run.stack.hub_dsn) as store:
-            for name, act in _steps(run, store, sandbox, [name for name in CHAPTERS if name in chosen or not chosen]):
+        with (
+            Store(run.stack.hub_dsn) as store,
+            closing(OrderSteps(run, store)) as orders,
+            closing(WebhookSteps(run, sandbox)) as webhooks,
+        ):
+            for name, act in _steps(run, store, sandbox, orders, webhooks, chapters_of(chosen)):
                 if not run.take(name, act):
                     return
     finally:
         sandbox.heal()
 
 
-def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequence[str]) -> Iterable[tuple[str, Act]]:
+def chapters_of(chosen: Sequence[str]) -> Sequence[str]:
+    """List the *chosen* chapters in their order; if none is named, all but `BY_NAME`."""
+    return [name for name in CHAPTERS if name in (chosen or CHAPTERS.keys() - BY_NAME)]
+
+
+def _steps(
+    run: DemoRun,
+    store: Store,
+    sandbox: SandboxControl,
+    orders: OrderSteps,
+    webhooks: WebhookSteps,
+    chapters: Sequence[str],
+) -> Iterable[tuple[str, Act]]:
     syncs = SyncSteps(run, store, sandbox)
     integrations = IntegrationSteps(run, store)
     payments = PaymentSteps(run)
@@ -70,6 +93,14 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
             ("a gateway is down: the other takes the payment", payments.fail_over),
             ("an answer is lost: the outcome is found out, and nobody is charged twice", payments.unknown),
         ),
+        "orders": (
+            ("a worker is killed while it charges: the order goes on, and is charged once", orders.killed),
+            ("an order is confirmed: checked, held, paid, sold", orders.confirmed),
+            ("an order that cannot be paid gives its stock back", orders.declined),
+            ("the gateway charges and does not answer: one charge all the same", orders.timed_out),
+            ("a confirmed order is cancelled: its money and its stock are given back", orders.cancelled),
+            ("what was captured is what was confirmed, by the gateway's own ledger", orders.balanced),
+        ),
         "mail": (
             ("a mail is sent, and received as it was written", mails.send),
             ("a mail server refuses the hub: the other mailer sends the mail", mails.fail_over),
@@ -82,6 +113,18 @@ def _steps(run: DemoRun, store: Store, sandbox: SandboxControl, chapters: Sequen
         "events": (
             ("a stock change reaches the availability of its SKU", events.change_reaches_availability),
             ("a dead letter is edited and replayed", events.correct_an_event),
+        ),
+        "webhooks": (
+            ("three senders' own libraries are there, beside the hub", webhooks.install),
+            ("a shop signs with the library of Standard Webhooks: the stock level is fetched", webhooks.shop),
+            (
+                "Stripe's library signs: the hub knows of a capture that was made in Stripe's dashboard",
+                webhooks.payment,
+            ),
+            ("Slack's library signs a command that somebody typed: the stock level is fetched", webhooks.command),
+            ("each signs with a wrong secret: refused, and its developer reads why", webhooks.wrong_secret),
+            ("each sends what means nothing here: accepted, and counted", webhooks.unused),
+            ("each sends a delivery fifty times at once: one event, and one effect", webhooks.copies),
         ),
     }
     # Every chapter needs the shop's records; a full sync of records that are there changes nothing.

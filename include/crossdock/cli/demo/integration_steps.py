@@ -12,11 +12,10 @@ from typing import Any
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect, expect_in_hub
 from crossdock.cli.demo.run import DemoRun, SyncRun, summary
-from crossdock.cli.demo.second_system import second_system
+from crossdock.cli.demo.second_system import LOOPBACK, remove_integration, second_system
 from crossdock.client.hub import HubApi
 from crossdock.commerce.customers.schema import Customer
 from crossdock.commerce.inventory.schema import StockLevel
-from crossdock.core.errors import NotFound
 from crossdock.core.ids import sync_dag
 from crossdock.core.paths import path_of
 from crossdock.db.database import Store
@@ -28,8 +27,6 @@ _OUTLET = "demo_outlet"
 _CRM = "demo_crm"
 _CONTACTS = 250
 _OUTLET_SIZE = {"inventory": 120, "products": 20, "orders": 10, "customers": 15}
-#: The sandbox is on this machine; without it, no connection may lead into a private network.
-_LOOPBACK = ["127.0.0.0/8"]
 
 
 class IntegrationSteps:
@@ -50,7 +47,7 @@ class IntegrationSteps:
                 {
                     "id": _CRM,
                     "kind": "declared",
-                    "settings": {"base_url": crm.url, "allowed_networks": _LOOPBACK},
+                    "settings": {"base_url": crm.url, "allowed_networks": LOOPBACK},
                     "credentials": {"secret": token},
                 },
                 ["customers"],
@@ -76,7 +73,7 @@ class IntegrationSteps:
                 {
                     "id": _OUTLET,
                     "kind": _SHOP,
-                    "settings": {"base_url": outlet.url, "project": "outlet", "allowed_networks": _LOOPBACK},
+                    "settings": {"base_url": outlet.url, "project": "outlet", "allowed_networks": LOOPBACK},
                     "credentials": {"client_id": "outlet", "client_secret": credential},
                 },
                 ["inventory"],
@@ -116,7 +113,7 @@ class IntegrationSteps:
     @contextmanager
     def _integration(self, added: dict[str, Any], datasets: Sequence[str], bar: Bar) -> Iterator[None]:
         """Add an integration and wait for its DAGs; remove it when the block ends."""
-        self._remove(added["id"])  # one that an interrupted demo left
+        remove_integration(self._hub, added["id"])  # one that an interrupted demo left
         bar.update(f"adding {added['id']}")
         self._hub.post("/integrations", added)
         try:
@@ -126,14 +123,7 @@ class IntegrationSteps:
                 self._api.unpause(sync_dag(stream))
             yield
         finally:
-            self._remove(added["id"])
-
-    def _remove(self, integration: str) -> None:
-        try:
-            found = self._hub.get(path_of("integrations", integration))
-        except NotFound:
-            return
-        self._hub.delete(path_of("integrations", integration), if_match=found.etag)
+            remove_integration(self._hub, added["id"])
 
 
 @contextmanager

@@ -14,16 +14,13 @@ from typing import Any
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect
 from crossdock.cli.demo.run import DemoRun
-from crossdock.cli.demo.second_system import second_system
+from crossdock.cli.demo.second_system import connected, second_system
 from crossdock.client.hub import HubApi, HubRefused
 from crossdock.client.sandbox import SandboxControl
-from crossdock.core.errors import NotFound
 from crossdock.core.paths import path_of
 
 _STRIPE, _ADYEN = "demo_stripe", "demo_adyen"
 _AMOUNT_MINOR = 4_990
-#: The simulated gateways are on this machine; without it, no connection may lead into a private network.
-_LOOPBACK = ["127.0.0.0/8"]
 #: The tokens of the simulated gateways: each has its own.
 _GOOD = {_STRIPE: "pm_card_visa", _ADYEN: "stored_authorised"}
 _POOR = {_STRIPE: "pm_card_visa_chargeDeclinedInsufficientFunds", _ADYEN: "stored_refused_balance"}
@@ -158,36 +155,14 @@ class PaymentSteps:
         with (
             second_system("stripe", seed, {"SANDBOX_STRIPE_KEY": of_stripe}) as stripe,
             second_system("adyen", seed, {"SANDBOX_ADYEN_API_KEY": of_adyen}) as adyen,
-            self._connected(_STRIPE, "stripe", stripe, {}, {"secret_key": of_stripe}, bar),
-            self._connected(_ADYEN, "adyen", adyen, {"merchant_account": "SandboxECOM"}, {"api_key": of_adyen}, bar),
         ):
-            yield _Gateways({_STRIPE: stripe, _ADYEN: adyen})
-
-    @contextmanager
-    def _connected(
-        self,
-        name: str,
-        kind: str,
-        provider: SandboxControl,
-        settings: Mapping[str, Any],
-        credentials: Mapping[str, str],
-        bar: Bar,
-    ) -> Iterator[None]:
-        self._remove(name)  # one that an interrupted demo left
-        bar.update(f"connecting {name}")
-        settings = {"base_url": provider.url, "allowed_networks": _LOOPBACK, **settings}
-        self._hub.post("/integrations", {"id": name, "kind": kind, "settings": settings, "credentials": credentials})
-        try:
-            yield
-        finally:
-            self._remove(name)
-
-    def _remove(self, integration: str) -> None:
-        try:
-            found = self._hub.get(path_of("integrations", integration))
-        except NotFound:
-            return
-        self._hub.delete(path_of("integrations", integration), if_match=found.etag)
+            bar.update(f"connecting {_STRIPE} and {_ADYEN}")
+            account = {"merchant_account": "SandboxECOM"}
+            with (
+                connected(self._hub, _STRIPE, "stripe", stripe, {"secret_key": of_stripe}),
+                connected(self._hub, _ADYEN, "adyen", adyen, {"api_key": of_adyen}, account),
+            ):
+                yield _Gateways({_STRIPE: stripe, _ADYEN: adyen})
 
 
 def _new_reference() -> str:

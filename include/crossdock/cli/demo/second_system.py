@@ -8,11 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from crossdock.cli.demo.checks import DemoFailed
+from crossdock.client.hub import HubApi
 from crossdock.client.sandbox import SandboxControl
+from crossdock.core.errors import NotFound
+from crossdock.core.paths import path_of
 
 _STOP_TIMEOUT_S = 30.0
+#: The simulated systems are on this machine; without it, no connection may lead into a private network.
+LOOPBACK = ("127.0.0.0/8",)
 
 
 @contextmanager
@@ -42,3 +48,31 @@ def second_system(name: str, arguments: Sequence[str], secrets: Mapping[str, str
                 process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextmanager
+def connected(
+    hub: HubApi,
+    name: str,
+    kind: str,
+    system: SandboxControl,
+    credentials: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """Add an integration with a simulated system; remove it when the block ends."""
+    remove_integration(hub, name)  # one that an interrupted demo left
+    settings = {"base_url": system.url, "allowed_networks": LOOPBACK, **(settings or {})}
+    hub.post("/integrations", {"id": name, "kind": kind, "settings": settings, "credentials": credentials})
+    try:
+        yield
+    finally:
+        remove_integration(hub, name)
+
+
+def remove_integration(hub: HubApi, integration: str) -> None:
+    """Remove an integration, if it is there."""
+    try:
+        found = hub.get(path_of("integrations", integration))
+    except NotFound:
+        return
+    hub.delete(path_of("integrations", integration), if_match=found.etag)

@@ -23,6 +23,8 @@ class StockState(NamedTuple):
     available: int
     version: int
     as_of: datetime
+    #: When its source made the entry; None where it does not say. A later one is newer, whatever its version.
+    created_at: datetime | None = None
 
 
 class Availability(msgspec.Struct, frozen=True):
@@ -71,6 +73,7 @@ def upsert(work: Work, states: Iterable[StockState]) -> None:
     if newest:
         columns = zip(*(newest[key] for key in sorted(newest)), strict=True)
         values = dict(zip(StockState._fields, map(list, columns), strict=True))
+        del values["created_at"]  # an entry that is made anew has an ID of its own here
         work.execute(_UPSERT, values, prepare=True)
 
 

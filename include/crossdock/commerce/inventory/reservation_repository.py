@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from crossdock.db.database import Work
 class HoldState(StrEnum):
     HELD = "held"
     SOLD = "sold"
+    #: Sold, and the platform has subtracted it itself: its figure has it, the hub subtracts it no more.
+    COUNTED = "counted"
     RELEASED = "released"
 
 
@@ -33,6 +35,16 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     held_at: datetime
     changed_at: datetime
+
+
+class SoldPart(NamedTuple):
+    """Units that were sold to an order, which their platform may have counted."""
+
+    sku: str
+    warehouse_id: str
+    quantity: int
+    #: The platform's ID of the stock level; None where it never said one.
+    entry_id: str | None
 
 
 class Figures(NamedTuple):
@@ -55,33 +67,41 @@ _ADD_WAREHOUSES = b"""
 INSERT INTO warehouse (warehouse_id) SELECT DISTINCT unnest(%(warehouse_id)s::text[]) ON CONFLICT DO NOTHING
 """
 
-#: What the platform says replaces what it said before; what the hub holds and sold stays. A late event changes nothing.
+#: What the platform says replaces what it said before; what the hub holds and sold stays. A late event changes nothing: one of
+#: an older version, or of an entry that was removed and made anew since, which begins at version 1.
 _SET_ON_HAND = b"""
-INSERT INTO stock AS kept (warehouse_id, sku, on_hand, available, missing, version, as_of)
-SELECT warehouse_id, sku, on_hand, greatest(on_hand, 0), greatest(-on_hand, 0), version, as_of
+INSERT INTO stock AS kept (warehouse_id, sku, on_hand, available, missing, version, as_of, entry_id, entry_created_at)
+SELECT warehouse_id, sku, on_hand, greatest(on_hand, 0), greatest(-on_hand, 0), version, as_of, entry_id, created_at
   FROM unnest(%(warehouse_id)s::text[], %(sku)s::text[], %(on_hand)s::bigint[], %(version)s::bigint[],
-              %(as_of)s::timestamptz[]) AS said (warehouse_id, sku, on_hand, version, as_of)
+              %(as_of)s::timestamptz[], %(entry_id)s::text[], %(created_at)s::timestamptz[])
+       AS said (warehouse_id, sku, on_hand, version, as_of, entry_id, created_at)
  ORDER BY sku, warehouse_id
 ON CONFLICT (sku, warehouse_id) DO UPDATE
-   SET on_hand = excluded.on_hand, version = excluded.version, as_of = excluded.as_of,
+   SET on_hand = excluded.on_hand, version = excluded.version, as_of = excluded.as_of, entry_id = excluded.entry_id,
+       entry_created_at = coalesce(excluded.entry_created_at, kept.entry_created_at),
        available = greatest(excluded.on_hand - kept.held - kept.sold, 0),
        missing = greatest(kept.held + kept.sold - excluded.on_hand, 0)
- WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
+ WHERE (coalesce(kept.entry_created_at, excluded.entry_created_at, '-infinity'), kept.version, kept.as_of)
+     < (coalesce(excluded.entry_created_at, kept.entry_created_at, '-infinity'), excluded.version, excluded.as_of)
 """
 
-#: In one order for all, so that no two orders wait for each other. What an integration said that is removed counts for nothing.
+#: In one order for all, so that no two orders wait for each other. What an integration said that is removed counts for nothing,
+#: nor does what a second one says of a warehouse.
 _LOCK = b"""
 SELECT stock.warehouse_id, priority, country, parcel_cost_minor, sku, available
   FROM stock JOIN warehouse USING (warehouse_id)
- WHERE sku = ANY(%(skus)s) AND reserved_by = 'hub'
+ WHERE sku = ANY(%(skus)s) AND reserved_by = 'hub' AND same_as IS NULL
    AND NOT EXISTS (SELECT FROM removed_integration gone
                     WHERE split_part(stock.warehouse_id, ':', 1) = '/integrations/' || gone.integration_id)
  ORDER BY sku, stock.warehouse_id FOR UPDATE OF stock
 """
 
+#: A SKU has one reserver: the platform, if it reserves it in any warehouse.
 _RESERVED_ELSEWHERE = b"""
 SELECT DISTINCT sku FROM stock JOIN warehouse USING (warehouse_id)
- WHERE sku = ANY(%(skus)s) AND reserved_by = 'platform'
+ WHERE sku = ANY(%(skus)s) AND reserved_by = 'platform' AND same_as IS NULL
+   AND NOT EXISTS (SELECT FROM removed_integration gone
+                    WHERE split_part(stock.warehouse_id, ':', 1) = '/integrations/' || gone.integration_id)
 """
 
 #: All parts of an order run out at one instant (`now()` is that of the transaction): none is given back without the others.
@@ -117,7 +137,24 @@ UPDATE stock SET held = held - quantity, sold = sold + quantity
   FROM moved WHERE (stock.sku, stock.warehouse_id) = (moved.sku, moved.warehouse_id)
 """
 
+_SOLD_PARTS = b"""
+SELECT sku, warehouse_id, quantity, entry_id FROM stock_hold JOIN stock USING (sku, warehouse_id)
+ WHERE order_id = %(order_id)s AND state = 'sold' ORDER BY sku, warehouse_id
+"""
+
+#: The platform's figure that is here has these sales already.
+_COUNT = b"""
+WITH moved AS (UPDATE stock_hold SET state = 'counted', changed_at = clock_timestamp()
+                WHERE order_id = %(order_id)s AND state = 'sold'
+                  AND (sku, warehouse_id) IN (SELECT * FROM unnest(%(sku)s::text[], %(warehouse_id)s::text[]))
+               RETURNING sku, warehouse_id, quantity)
+UPDATE stock SET sold = sold - quantity, available = greatest(on_hand - held - sold + quantity, 0),
+       missing = greatest(held + sold - quantity - on_hand, 0)
+  FROM moved WHERE (stock.sku, stock.warehouse_id) = (moved.sku, moved.warehouse_id)
+"""
+
 #: Units that somebody else has sold meanwhile fill what is missing first, and only then can be sold again.
+#: What the platform has counted is given back by the platform: its figure rises when it takes the units back.
 _RELEASE = b"""
 WITH moved AS (UPDATE stock_hold now SET state = 'released', expires_at = NULL, changed_at = clock_timestamp()
                  FROM stock_hold before
@@ -127,7 +164,7 @@ WITH moved AS (UPDATE stock_hold now SET state = 'released', expires_at = NULL, 
                RETURNING now.order_id, now.sku, now.warehouse_id, now.quantity, before.state AS was),
 freed AS (SELECT sku, warehouse_id, sum(quantity) FILTER (WHERE was = 'held') AS held,
                  sum(quantity) FILTER (WHERE was = 'sold') AS sold, sum(quantity) AS units
-            FROM moved GROUP BY sku, warehouse_id),
+            FROM moved WHERE was <> 'counted' GROUP BY sku, warehouse_id),
 given_back AS (
     UPDATE stock SET held = stock.held - coalesce(freed.held, 0), sold = stock.sold - coalesce(freed.sold, 0),
            missing = greatest(missing - freed.units, 0), available = available + greatest(freed.units - missing, 0)
@@ -152,7 +189,7 @@ def set_on_hand(work: Work, states: Iterable[StockState]) -> None:
     for state in states:
         place = (state.sku, warehouse_of(state))
         known = newest.get(place)
-        if known is None or (known.version, known.as_of) < (state.version, state.as_of):
+        if known is None or _age_of(known) < _age_of(state):
             newest[place] = state
     if not newest:
         return
@@ -163,9 +200,15 @@ def set_on_hand(work: Work, states: Iterable[StockState]) -> None:
         "on_hand": [newest[place].available for place in places],
         "version": [newest[place].version for place in places],
         "as_of": [newest[place].as_of for place in places],
+        "entry_id": [newest[place].id for place in places],
+        "created_at": [newest[place].created_at for place in places],
     }
     work.execute(_ADD_WAREHOUSES, values)
     work.execute(_SET_ON_HAND, values)
+
+
+def _age_of(state: StockState) -> tuple[datetime, int, datetime]:
+    return state.created_at or datetime.min.replace(tzinfo=UTC), state.version, state.as_of
 
 
 def warehouse_of(state: StockState) -> str:
@@ -217,6 +260,23 @@ def keep(work: Work, order_id: str) -> None:
 def sell(work: Work, order_id: str) -> None:
     """Turn what is held for an order into what is sold to it."""
     work.execute(_SELL, {"order_id": order_id})
+
+
+def sold_parts(work: Work, order_id: str) -> list[SoldPart]:
+    """List what was sold to an order and is subtracted here."""
+    return [SoldPart(*row) for row in work.execute(_SOLD_PARTS, {"order_id": order_id})]
+
+
+def count(work: Work, order_id: str, places: Collection[tuple[str, str]]) -> None:
+    """Subtract no more what was sold to an order at *places* (SKU and warehouse). Their stock is locked, and their figures have it."""
+    work.execute(
+        _COUNT,
+        {
+            "order_id": order_id,
+            "sku": [sku for sku, _ in places],
+            "warehouse_id": [warehouse for _, warehouse in places],
+        },
+    )
 
 
 def release(work: Work, order_ids: Collection[str], *, expired: bool = False) -> list[str]:

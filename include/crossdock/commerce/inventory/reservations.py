@@ -6,11 +6,12 @@ What is held runs out after a time, unless its order is being paid for. All lock
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from crossdock.commerce.inventory import reservation_repository as repository
+from crossdock.commerce.inventory.repository import StockState
 from crossdock.commerce.inventory.reservation_repository import HoldState
 from crossdock.commerce.inventory.sourcing import Part, Rule, missing, source
 from crossdock.db.database import Store, Work
@@ -90,6 +91,23 @@ def sell(work: Work, order_id: str) -> None:
     """Sell what is held for an order. Idempotent."""
     repository.lock_stock_of(work, [order_id])
     repository.sell(work, order_id)
+
+
+def count(work: Work, order_id: str, levels: Iterable[StockState]) -> None:
+    """
+    Subtract no more what was sold to an order and its platform has subtracted itself. Idempotent.
+
+    Args:
+        work: The caller's transaction.
+        order_id: The order.
+        levels: Stock levels that the platform said after it had counted the sale. They are taken over here, so that no older
+            figure, which does not have the sale, is sold from.
+
+    """
+    said = list(levels)
+    repository.lock_stock_of(work, [order_id])
+    repository.set_on_hand(work, said)
+    repository.count(work, order_id, [(level.sku, repository.warehouse_of(level)) for level in said])
 
 
 def release(work: Work, order_id: str) -> bool:

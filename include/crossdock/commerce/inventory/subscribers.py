@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -20,6 +21,7 @@ class _Stock(msgspec.Struct):
     version: int
     sku: str
     available_quantity: int
+    created_at: datetime | None = None
     supply_channel: str | None = None
 
 
@@ -54,5 +56,12 @@ def _state(event: Event) -> StockState:
     except msgspec.DecodeError as error:
         raise BadEvent(event.id, event.type, str(error)) from error
     return StockState(
-        event.source, stock.id, stock.sku, stock.supply_channel, stock.available_quantity, stock.version, event.time
+        event.source,
+        stock.id,
+        stock.sku,
+        stock.supply_channel,
+        stock.available_quantity,
+        stock.version,
+        event.time,
+        stock.created_at,
     )

@@ -18,17 +18,17 @@ from crossdock.db.database import Work
 prepare(PlacedOrder)
 
 _ORDER = b"""order_id, reference, state, currency, total_minor, country, email, customer_name, lines, payment_methods,
-       return_url, reason, created_at, created_by, changed_at"""
+       return_url, platform, customer_reference, reason, created_at, created_by, changed_at"""
 
 #: Of two callers with one reference, the second finds the order of the first. The payment and the mail have the ID for their
 #: reference, so it is made from what no restore of a backup changes: an order that is placed again is not charged again.
 _ADD = (
     b"""
 INSERT INTO placed_order (order_id, reference, currency, total_minor, country, email, customer_name, lines,
-                          payment_methods, return_url, created_by)
+                          payment_methods, return_url, platform, customer_reference, created_by)
 SELECT 'ord_' || left(encode(sha256(convert_to(concat_ws(E'\\n', installation_id, %(reference)s::text), 'UTF8')), 'hex'), 32),
        %(reference)s, %(currency)s, %(total_minor)s, %(country)s, %(email)s, %(customer_name)s, %(lines)s,
-       %(payment_methods)s, %(return_url)s, %(actor)s
+       %(payment_methods)s, %(return_url)s, %(platform)s, %(customer_reference)s, %(actor)s
   FROM installation
 ON CONFLICT (reference) DO NOTHING
 RETURNING """

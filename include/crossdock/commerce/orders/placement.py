@@ -47,6 +47,10 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     #: Gateway → the token of the payment method there.
     payment_methods: Mapping[str, str]
     return_url: str | None = None
+    #: The integration of the commerce platform that has the order, under its reference as number; None if none has it.
+    platform: str | None = None
+    #: The customer's ID in the shop, by which a gateway may keep payment methods; never a name.
+    customer_reference: str | None = None
 
     @property
     def total_minor(self) -> int:
@@ -67,6 +71,8 @@ class PlacedOrder(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
     payment_methods: Mapping[str, str]
     return_url: str | None
+    platform: str | None
+    customer_reference: str | None
     reason: str | None
     created_at: datetime
     created_by: str

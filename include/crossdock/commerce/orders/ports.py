@@ -7,8 +7,8 @@ from typing import Protocol
 
 from crossdock.commerce.orders.placement import PlacedOrder
 from crossdock.db.database import Work
-from crossdock.integrations.actions.model import Ended
-from crossdock.workflows.model import StepCall
+from crossdock.integrations.actions.model import Document, Ended
+from crossdock.workflows.model import StepCall, TryEnd
 
 
 class ReadOrder(Protocol):
@@ -44,23 +44,27 @@ class Stock(Protocol):
         """Give back what is held or was sold. Idempotent."""
         ...
 
+    def count(self, work: Work, order: PlacedOrder, written: Document) -> Ended:
+        """Subtract no more what the platform has subtracted itself, as the output of `write_back` says. Idempotent."""
+        ...
+
 
 class Money(Protocol):
     """The customer's payment. Each call has one effect for each key."""
 
-    def authorise(self, order: PlacedOrder, call: StepCall) -> Ended:
+    def authorise(self, order: PlacedOrder, call: StepCall) -> TryEnd:
         """Have the amount reserved. Its output names the payment: `payment_id`."""
         ...
 
-    def void(self, order: PlacedOrder, call: StepCall) -> Ended:
+    def void(self, order: PlacedOrder, call: StepCall) -> TryEnd:
         """Release what is authorised, or may be; find out first what is unknown. Done if there is nothing to release."""
         ...
 
-    def capture(self, order: PlacedOrder, call: StepCall) -> Ended:
+    def capture(self, order: PlacedOrder, call: StepCall) -> TryEnd:
         """Take the amount."""
         ...
 
-    def refund(self, order: PlacedOrder, call: StepCall) -> Ended:
+    def refund(self, order: PlacedOrder, call: StepCall) -> TryEnd:
         """Give back what was taken, or may have been; find out first what is unknown. Done if nothing was taken."""
         ...
 
@@ -81,6 +85,22 @@ class Confirmations(Protocol):
         ...
 
 
+class Platform(Protocol):
+    """The commerce platform that has the order under its reference."""
+
+    def take(self, work: Work, order: PlacedOrder) -> Ended:
+        """Take the order over from its platform; refused where no such platform is there. In the caller's transaction."""
+        ...
+
+    def confirm(self, order: PlacedOrder, call: StepCall) -> Ended:
+        """Write there that the order is confirmed and paid for, once; say what the platform counted of its stock by itself."""
+        ...
+
+    def cancel(self, order: PlacedOrder, call: StepCall) -> Ended:
+        """Write there that the order is cancelled, once."""
+        ...
+
+
 @dataclass(frozen=True)
 class Ports:
     """All of them."""
@@ -91,3 +111,4 @@ class Ports:
     money: Money
     shipping: Shipping
     confirmations: Confirmations
+    platform: Platform

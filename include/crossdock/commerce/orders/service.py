@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from crossdock.commerce.orders import placed_repository, steps
 from crossdock.commerce.orders.placement import NewOrder, PlacedOrder, ReferenceTaken
-from crossdock.commerce.orders.steps import Sequence
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
@@ -29,7 +28,7 @@ def place(work: Work, flow: Flow, new: NewOrder, *, driver: Driver, actor: str) 
         if not order.is_of(new):
             raise ReferenceTaken(order)
         return order, False
-    engine.start(work, flow, order.order_id, {}, driver=driver, actor=actor)
+    engine.start(work, flow, order.order_id, steps.input_of(order), driver=driver, actor=actor)
     event_store.append(work, [steps.created(order)])
     audit.add(work, actor=actor, act="order.place", subject=f"order/{order.order_id}", detail={"driver": driver})
     return order, True
@@ -57,7 +56,7 @@ def execution_of(work: Work, order_id: str) -> Execution:
         NotFound: there is no such order.
 
     """
-    names = {steps.flow_name(sequence) for sequence in Sequence}
+    names = steps.flow_names()
     for found in executions.of_subject(work, order_id):
         if found.flow in names:
             return found

@@ -12,9 +12,11 @@ import msgspec
 from crossdock.commerce.payments import repository
 from crossdock.commerce.payments.accounts import account_of, declared
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of, is_foreign, open_dispute_until, state_of
+from crossdock.commerce.payments.books import MOVING, balances_of, difference, taken_back_minor
 from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.commerce.payments.kinds import MEANINGS, STAGES, Stage, Topic, kind_of
 from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, is_unresolved, state_from
+from crossdock.commerce.payments.repository import Known
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store, Work
 from crossdock.integrations.actions.model import Document, Done, Ended, RefusedBy
@@ -115,18 +117,37 @@ def _refuse_other_form(work: Work, leg: Leg, ref: str | None) -> None:
 
 def update_state(work: Work, payment_id: str) -> None:
     """Derive the state of a payment from its legs and facts; the caller has locked it."""
-    payment, legs = repository.get(work, payment_id), repository.legs_of(work, payment_id)
-    facts = repository.facts_of(work, payment_id)
-    state = state_from(legs, facts, payment)
-    repository.set_state(
-        work,
-        payment_id,
-        state,
-        is_unresolved=is_unresolved(legs, state),
-        live_authorisations=amounts_of(facts, payment.currency).live_authorisations
-        + repository.twins_of(work, payment_id),
-        dispute_until=open_dispute_until(facts),
-    )
+    write_state(work, repository.known(work, payment_id))
+
+
+def write_state(work: Work, known: Known) -> None:
+    """Write what follows from all that is *known* of a payment, which the caller has locked."""
+    payment, facts = known.payment, known.facts
+    state = state_from(known.legs, facts, payment)
+    is_open = is_unresolved(known.legs, state)
+    live = amounts_of(facts, payment.currency).live_authorisations + known.twins
+    dispute_until = open_dispute_until(facts)
+    taken_back = taken_back_minor(facts, payment.amount_minor, payment.currency)
+    stored = (payment.state, payment.is_unresolved, payment.live_authorisations, payment.dispute_until)
+    if (*stored, known.taken_back_minor) != (state, is_open, live, dispute_until, taken_back):
+        repository.set_state(
+            work,
+            payment.payment_id,
+            state,
+            is_unresolved=is_open,
+            live_authorisations=live,
+            dispute_until=dispute_until,
+            taken_back_minor=taken_back,
+        )
+    _post(work, known)
+
+
+def _post(work: Work, known: Known) -> None:
+    """Post what has changed in the books since the last time."""
+    if not any(MEANINGS[fact.kind].topic in MOVING for fact in known.facts):
+        return
+    if lines := difference(known.balances, balances_of(known.facts, known.payment.currency)):
+        repository.post(work, known.payment.payment_id, lines)
 
 
 def end_by_kept_facts(work: Work, leg: Leg) -> None:

@@ -12,6 +12,7 @@ from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
 from crossdock.commerce.payments.amounts import PaymentState
+from crossdock.commerce.payments.books import Account, Balances, Posting
 from crossdock.commerce.payments.events import PaymentFact
 from crossdock.commerce.payments.health import WINDOW, GatewayHealth
 from crossdock.commerce.payments.kinds import Topic
@@ -21,7 +22,7 @@ from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 
 # The API server's threads read payments.
-prepare(Payment, Leg, PaymentFact)
+prepare(Payment, Leg, PaymentFact, Posting, list[Leg], list[PaymentFact])
 
 _PAYMENT = b"""payment_id, reference, amount_minor, currency, payment_methods, customer_reference, return_url, state,
        is_unresolved, live_authorisations, dispute_until, created_at, created_by, changed_at"""
@@ -64,10 +65,58 @@ _PAGE = (
 _SET_STATE = b"""
 UPDATE payment
    SET state = %(state)s, is_unresolved = %(is_unresolved)s, live_authorisations = %(live_authorisations)s,
-       dispute_until = %(dispute_until)s, changed_at = clock_timestamp()
+       dispute_until = %(dispute_until)s, taken_back_minor = %(taken_back_minor)s, changed_at = clock_timestamp()
  WHERE payment_id = %(payment_id)s
-   AND (state, is_unresolved, live_authorisations, dispute_until)
-       IS DISTINCT FROM (%(state)s, %(is_unresolved)s, %(live_authorisations)s, %(dispute_until)s::timestamptz)
+   AND (state, is_unresolved, live_authorisations, dispute_until, taken_back_minor)
+       IS DISTINCT FROM (%(state)s, %(is_unresolved)s, %(live_authorisations)s, %(dispute_until)s::timestamptz,
+                         %(taken_back_minor)s::bigint)
+"""
+
+#: Authorisations with the reference and the amount of a payment at a gateway that was asked for it, which are not its own:
+#: the gateway did twice what it was asked for. What somebody has captured or voided there is another shop's, or over.
+_TWINS = b"""
+SELECT count(DISTINCT said.payment_ref) FROM payment_leg leg
+  JOIN payment_fact said ON (said.gateway, said.reference, said.currency, said.amount_minor)
+                          = (leg.gateway, leg.reference, payment.currency, payment.amount_minor)
+ WHERE leg.payment_id = payment.payment_id AND leg.operation = 'authorise' AND said.payment_id IS NULL
+   AND said.kind = 'authorised'
+   AND NOT EXISTS (SELECT FROM payment_fact later
+                    WHERE (later.gateway, later.payment_ref) = (said.gateway, said.payment_ref)
+                      AND later.payment_id IS NULL AND later.kind IN ('captured', 'voided', 'reversed'))
+"""
+#: All that is known of a payment, in one statement. It follows `_LOCK`: with FOR UPDATE, it would not see what was committed
+#: while it waited.
+_KNOWN = (
+    b"SELECT "
+    + _PAYMENT
+    + b""", taken_back_minor,
+       (SELECT coalesce(json_agg(one ORDER BY leg_id), '[]')
+          FROM (SELECT """
+    + _LEG
+    + b""" FROM payment_leg WHERE payment_leg.payment_id = payment.payment_id) AS one) AS legs,
+       (SELECT coalesce(json_agg(one ORDER BY fact_id), '[]')
+          FROM (SELECT fact_id, """
+    + _FACT
+    + b""" FROM payment_fact WHERE payment_fact.payment_id = payment.payment_id) AS one) AS facts,
+       (SELECT coalesce(json_agg(json_build_array(account, gateway, amount_minor)), '[]')
+          FROM (SELECT account, gateway, sum(amount_minor)::bigint AS amount_minor FROM posting
+                 WHERE posting.payment_id = payment.payment_id GROUP BY account, gateway) AS one) AS balances,
+       ("""
+    + _TWINS
+    + b""") AS twins
+  FROM payment WHERE payment_id = %(payment_id)s"""
+)
+
+#: All lines of one entry at once: that they add up to zero is checked when the transaction ends.
+_POST = b"""
+INSERT INTO posting (entry_id, payment_id, account, gateway, amount_minor)
+SELECT entry.entry_id, %(payment_id)s, account, gateway, amount_minor
+  FROM (SELECT nextval('posting_entry') AS entry_id) AS entry,
+       unnest(%(accounts)s::text[], %(gateways)s::text[], %(amounts)s::bigint[]) AS line (account, gateway, amount_minor)
+"""
+_POSTINGS = b"""
+SELECT entry_id, account, gateway, amount_minor, posted_at FROM posting WHERE payment_id = %(payment_id)s
+ ORDER BY entry_id, account, gateway
 """
 
 _LEGS = b"SELECT " + _LEG + b" FROM payment_leg WHERE payment_id = %(payment_id)s ORDER BY leg_id"
@@ -189,19 +238,6 @@ UPDATE payment_fact SET payment_id = %(payment_id)s
  WHERE payment_id IS NULL AND gateway = %(gateway)s AND payment_ref = %(payment_ref)s
 """
 
-#: Authorisations with the reference and the amount of a payment at a gateway that was asked for it, which are not its own:
-#: the gateway did twice what it was asked for. What somebody has captured or voided there is another shop's, or over.
-_TWINS = b"""
-SELECT count(DISTINCT said.payment_ref)
-  FROM payment JOIN payment_leg leg ON leg.payment_id = payment.payment_id
-  JOIN payment_fact said ON (said.gateway, said.reference, said.currency, said.amount_minor)
-                          = (leg.gateway, leg.reference, payment.currency, payment.amount_minor)
- WHERE payment.payment_id = %(payment_id)s AND leg.operation = 'authorise' AND said.payment_id IS NULL
-   AND said.kind = 'authorised'
-   AND NOT EXISTS (SELECT FROM payment_fact later
-                    WHERE (later.gateway, later.payment_ref) = (said.gateway, said.payment_ref)
-                      AND later.payment_id IS NULL AND later.kind IN ('captured', 'voided', 'reversed'))
-"""
 _WITH_TWIN = b"""
 SELECT DISTINCT leg.payment_id FROM payment_fact said
   JOIN payment_leg leg ON (leg.gateway, leg.reference) = (said.gateway, said.reference)
@@ -211,6 +247,14 @@ SELECT DISTINCT leg.payment_id FROM payment_fact said
 """
 
 _FACTS = b"SELECT " + _FACT + b" FROM payment_fact WHERE payment_id = %(payment_id)s ORDER BY fact_id"
+
+_REFERENCES = b"""
+SELECT DISTINCT payment.reference
+  FROM unnest(%(gateways)s::text[], %(payment_refs)s::text[]) AS said (gateway, payment_ref)
+  JOIN payment_fact fact ON (fact.gateway, fact.payment_ref) = (said.gateway, said.payment_ref)
+  JOIN payment ON payment.payment_id = fact.payment_id
+ ORDER BY payment.reference
+"""
 
 _UNMATCHED = (
     b"SELECT fact_id, "
@@ -320,6 +364,34 @@ def page(
     return _payments(work).execute(_PAGE, values).fetchall()
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a payment."""
+
+    payment: Payment
+    #: What is stored of that.
+    taken_back_minor: int
+    legs: list[Leg]
+    facts: list[PaymentFact]
+    #: Without those that hold nothing.
+    balances: Balances
+    #: Authorisations that look like its own, and are not.
+    twins: int
+
+
+def known(work: Work, payment_id: str) -> Known:
+    """
+    Read all that is known of a payment at once.
+
+    Raises:
+        NotFound: there is none with that ID.
+
+    """
+    found = work.cursor(row_factory=kwargs_row(_known)).execute(_KNOWN, {"payment_id": payment_id}).fetchone()
+    if found is None:
+        raise NotFound(f"There is no payment {payment_id!r}")
+    return found
+
+
 def set_state(
     work: Work,
     payment_id: str,
@@ -328,6 +400,7 @@ def set_state(
     is_unresolved: bool,
     live_authorisations: int,
     dispute_until: datetime | None,
+    taken_back_minor: int,
 ) -> None:
     """Store what follows from legs and facts."""
     values = {
@@ -336,8 +409,26 @@ def set_state(
         "is_unresolved": is_unresolved,
         "live_authorisations": live_authorisations,
         "dispute_until": dispute_until,
+        "taken_back_minor": taken_back_minor,
     }
     work.execute(_SET_STATE, values)
+
+
+def post(work: Work, payment_id: str, lines: Balances) -> None:
+    """Post one entry of *lines*, which add up to zero; the caller has locked the payment."""
+    values = {
+        "payment_id": payment_id,
+        "accounts": [account for account, _ in lines],
+        "gateways": [gateway for _, gateway in lines],
+        "amounts": list(lines.values()),
+    }
+    work.execute(_POST, values)
+
+
+def postings_of(work: Work, payment_id: str) -> list[Posting]:
+    """Read the postings of a payment, in the order in which they were made."""
+    rows = work.cursor(row_factory=kwargs_row(_posting)).execute(_POSTINGS, {"payment_id": payment_id})
+    return rows.fetchall()
 
 
 def legs_of(work: Work, payment_id: str) -> list[Leg]:
@@ -467,10 +558,10 @@ def facts_of(work: Work, payment_id: str) -> list[PaymentFact]:
     return rows.fetchall()
 
 
-def twins_of(work: Work, payment_id: str) -> int:
-    """Count the authorisations at its gateways that look like those of a payment, and are not: it was authorised twice."""
-    row = work.execute(_TWINS, {"payment_id": payment_id}).fetchone()
-    return int(row[0]) if row else 0
+def references_of(work: Work, refs: Collection[tuple[str, str]]) -> list[str]:
+    """Find the references of the payments that have facts of gateways' payments, given as (gateway, payment_ref)."""
+    values = {"gateways": [gateway for gateway, _ in refs], "payment_refs": [ref for _, ref in refs]}
+    return [reference for (reference,) in work.execute(_REFERENCES, values)]
 
 
 def with_twin(work: Work, fact: PaymentFact) -> list[str]:
@@ -530,12 +621,29 @@ def _payment(**fields: Any) -> Payment:
     return msgspec.convert(fields, Payment)
 
 
+def _known(
+    *, taken_back_minor: int, legs: Any, facts: Any, balances: list[tuple[str, str, int]], twins: int, **payment: Any
+) -> Known:
+    return Known(
+        payment=_payment(**payment),
+        taken_back_minor=taken_back_minor,
+        legs=msgspec.convert(legs, list[Leg]),
+        facts=msgspec.convert(facts, list[PaymentFact]),
+        balances={(Account(account), gateway): amount for account, gateway, amount in balances if amount},
+        twins=twins,
+    )
+
+
 def _legs(work: Work) -> psycopg.Cursor[Leg]:
     return work.cursor(row_factory=kwargs_row(_leg))
 
 
 def _leg(**fields: Any) -> Leg:
     return msgspec.convert(fields, Leg)
+
+
+def _posting(**fields: Any) -> Posting:
+    return msgspec.convert(fields, Posting)
 
 
 def _fact(**fields: Any) -> PaymentFact:

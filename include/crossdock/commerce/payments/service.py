@@ -45,6 +45,7 @@ from crossdock.commerce.payments.outcomes import (
     of_this_payment,
 )
 from crossdock.commerce.payments.ports import Perform
+from crossdock.commerce.payments.repository import Known
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from crossdock.db.database import Store, Work
 from crossdock.integrations import repository as registry
@@ -228,7 +229,7 @@ def show(store: Store, payment_id: str) -> Payment:
         NotFound: there is none with that ID.
 
     """
-    with store.transaction() as work:
+    with store.question() as work:
         return repository.get(work, payment_id)
 
 
@@ -284,10 +285,11 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
     """Choose the gateway that may be asked now, and commit its leg; None if no one may be asked."""
     with store.transaction() as work:
         payment = repository.lock(work, payment_id)
+        known = repository.known(work, payment_id)
         # A gateway may have said by an event that it has the payment, after a person said that it had failed.
-        if state_of(repository.facts_of(work, payment_id), payment.currency) not in (None, PaymentState.DECLINED):
+        if state_of(known.facts, payment.currency) not in (None, PaymentState.DECLINED):
             return None
-        legs = [leg for leg in repository.legs_of(work, payment_id) if leg.operation is Operation.AUTHORISE]
+        legs = [leg for leg in known.legs if leg.operation is Operation.AUTHORISE]
         usable = [gateway for gateway in gateways(work) if payment.method_at(gateway)]
         order = in_order(repository.health_of(work, usable))
         gateway = next_to_ask(legs, order, asked=asked)
@@ -304,7 +306,7 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
             account=account_of(work, gateway),
             amount_minor=payment.amount_minor,
         )
-        return _begun(work, payment, leg, before)
+        return _begun(work, known, leg, before)
 
 
 def _stays_unknown(work: Work, leg: Leg) -> bool:
@@ -324,7 +326,7 @@ def _operate(payments: Payments, operation: Operation, request: Request) -> Leg:
     with _alone(payments.store, f"{request.payment_id}:{operation}:{request.request_key}"):
         if begun := _begin_operation(payments.store, operation, request):
             _call(payments, begun)
-    with payments.store.transaction() as work:
+    with payments.store.question() as work:
         leg = repository.find_leg(work, request.payment_id, operation, request.request_key)
     assert leg is not None  # noqa: S101  it was begun
     return leg
@@ -334,14 +336,15 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
     """Reserve the amount under the payment's lock, and commit the leg; None if it was done before."""
     with store.transaction() as work:
         payment = repository.lock(work, request.payment_id)
-        legs = repository.legs_of(work, payment.payment_id)
-        before = repository.find_leg(work, payment.payment_id, operation, request.request_key)
+        known = repository.known(work, payment.payment_id)
+        asked = (operation, request.request_key)
+        before = next((leg for leg in known.legs if (leg.operation, leg.request_key) == asked), None)
         if before and (before.outcome is Outcome.DONE or _stays_unknown(work, before)):
             return None
-        authorised = _authorised(work, payment, legs, operation, before.gateway if before else request.gateway)
+        authorised = _authorised(known, operation, before.gateway if before else request.gateway)
         amount_minor = before.amount_minor if before else request.amount_minor
         if operation is not Operation.FINISH and (before is None or not before.is_unresolved):
-            amount_minor = _allowed(payment, operation, amount_minor, _left(work, payment, authorised, legs, operation))
+            amount_minor = _allowed(payment, operation, amount_minor, _left(known, authorised, operation))
         leg = repository.begin_leg(
             work,
             payment,
@@ -354,7 +357,7 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
         )
         if before is None:
             _audit_operation(work, leg, request.actor)
-        return replace(_begun(work, payment, leg, before), details=request.details)
+        return replace(_begun(work, known, leg, before), details=request.details)
 
 
 def _audit_operation(work: Work, leg: Leg, actor: str) -> None:
@@ -362,13 +365,15 @@ def _audit_operation(work: Work, leg: Leg, actor: str) -> None:
     audit.add(work, actor=actor, act=f"payment.{leg.operation}", subject=f"payment/{leg.payment_id}", detail=detail)
 
 
-def _begun(work: Work, payment: Payment, leg: Leg, before: Leg | None) -> _Begun:
-    fact_book.update_state(work, payment.payment_id)
+def _begun(work: Work, known: Known, leg: Leg, before: Leg | None) -> _Begun:
+    others = [other for other in known.legs if other.leg_id != leg.leg_id]
+    legs = sorted([*others, leg], key=lambda one: one.leg_id)
+    fact_book.write_state(work, msgspec.structs.replace(known, legs=legs))
     was_unresolved = before is not None and before.is_unresolved
-    return _Begun(payment, leg, repository.begin_call(work, leg.gateway), was_unresolved)
+    return _Begun(known.payment, leg, repository.begin_call(work, leg.gateway), was_unresolved)
 
 
-def _authorised(work: Work, payment: Payment, legs: list[Leg], operation: Operation, gateway: str | None) -> Leg:
+def _authorised(known: Known, operation: Operation, gateway: str | None) -> Leg:
     """
     Find the authorisation that an operation is on: at *gateway*, or the first one that was not voided.
 
@@ -378,16 +383,16 @@ def _authorised(work: Work, payment: Payment, legs: list[Leg], operation: Operat
     """
     done = [
         leg
-        for leg in legs
+        for leg in known.legs
         if leg.operation is Operation.AUTHORISE and leg.outcome is Outcome.DONE and gateway in (None, leg.gateway)
     ]
+    payment = known.payment
     if operation is Operation.FINISH:
         if done and payment.state is PaymentState.REQUIRES_ACTION:
             return done[-1]
         raise NothingToFinish(payment)
-    facts = repository.facts_of(work, payment.payment_id)
     named = [leg for leg in done if leg.payment_ref]
-    left = [leg for leg in named if not amounts_of(_said_of(leg, facts), payment.currency).voided]
+    left = [leg for leg in named if not amounts_of(_said_of(leg, known.facts), payment.currency).voided]
     if not named:
         raise AmountRefused(operation, payment, None, 0)
     return (left or named)[0]
@@ -399,7 +404,7 @@ def _said_of(authorised: Leg, facts: Iterable[PaymentFact]) -> list[PaymentFact]
     return [fact for fact in facts if (fact.gateway, fact.payment_ref) == here]
 
 
-def _left(work: Work, payment: Payment, authorised: Leg, legs: list[Leg], operation: Operation) -> int:
+def _left(known: Known, authorised: Leg, operation: Operation) -> int:
     """
     Compute what is left of an authorisation, without what calls may have taken whose outcome is open or unknown.
 
@@ -407,12 +412,12 @@ def _left(work: Work, payment: Payment, authorised: Leg, legs: list[Leg], operat
         CurrencyDiffers: a capture or a refund of a payment with an amount in another currency.
 
     """
-    facts = _said_of(authorised, repository.facts_of(work, authorised.payment_id))
+    payment, facts = known.payment, _said_of(authorised, known.facts)
     odd = next((fact for fact in facts if is_foreign(fact, payment.currency)), None)
     if odd and operation is not Operation.VOID:
         raise CurrencyDiffers(operation, payment, odd.currency)
     amounts = amounts_of(facts, payment.currency)
-    waiting = [leg for leg in legs if leg.is_unresolved and leg.gateway == authorised.gateway]
+    waiting = [leg for leg in known.legs if leg.is_unresolved and leg.gateway == authorised.gateway]
     taken = sum(leg.amount_minor or 0 for leg in waiting if leg.operation is operation)
     match operation:
         case Operation.REFUND:

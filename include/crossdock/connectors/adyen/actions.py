@@ -122,7 +122,7 @@ def _payment(adyen: Adyen, given: Document) -> WriteRequest:
 
 
 def _authorised(response: HttpResponse) -> Document:
-    payment = _decoded(response, _decode_payment)
+    payment = response.decoded(_decode_payment)
     if payment.result_code not in _STATES:
         raise response.invalid(f"its resultCode {payment.result_code!r} is none of a payment's")
     sent = _decode_sent(response.request.body or b"")
@@ -143,18 +143,18 @@ def _authorised(response: HttpResponse) -> Document:
 
 def _finished(response: HttpResponse) -> Document:
     """Read the answer with the reference: the request names no payment, and what a browser brings may be of another one."""
-    return {**_authorised(response), "reference": _decoded(response, _decode_payment).merchant_reference}
+    return {**_authorised(response), "reference": response.decoded(_decode_payment).merchant_reference}
 
 
 def _modified(response: HttpResponse) -> Document:
-    modification = _decoded(response, _decode_modification)
+    modification = response.decoded(_decode_modification)
     if modification.status != "received":
         raise response.invalid(f"its status is {modification.status!r}, not 'received'")
     return {"operation_ref": modification.psp_reference, "state": "pending"}
 
 
 def _modified_amount(response: HttpResponse) -> Document:
-    amount = _decoded(response, _decode_modification).amount
+    amount = response.decoded(_decode_modification).amount
     if amount is None:
         raise response.invalid("has no amount")
     return {**_modified(response), **_iso(response, amount)}
@@ -165,13 +165,6 @@ def _iso(response: HttpResponse, amount: _Amount) -> dict[str, Any]:
         return {"amount_minor": iso_amount_minor(amount.value, amount.currency), "currency": amount.currency}
     except ValueError as error:
         raise response.invalid(f"has an amount that ISO 4217 does not know: {error}") from error
-
-
-def _decoded(response: HttpResponse, decode: Any) -> Any:
-    try:
-        return decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise response.invalid(f"is not what the vendor documents: {error}") from error
 
 
 def _decline_of(response: HttpResponse) -> Declined | None:

@@ -108,10 +108,7 @@ class Adyen:
 
 
 def _count_methods(response: HttpResponse) -> int:
-    try:
-        return len(_decode_methods(response.body).payment_methods)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise response.invalid(f"is not what the vendor documents: {error}") from error
+    return len(response.decoded(_decode_methods).payment_methods)
 
 
 def client_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> Adyen:

@@ -7,7 +7,7 @@ operation of its own (`<pspReference>.2`), because the first has been reversed b
 An event's ID and all that decides about money come from the signed fields alone: the same item is the same event, however
 often it comes and with whatever other items. `eventDate` and `reason` are not signed.
 Items of another merchant account mean nothing here: one URL may get those of a whole company account. Neither do reports
-(`REPORT_AVAILABLE`) and all codes that are not in the table; such items are kept as ignored.
+(`REPORT_AVAILABLE`) and all codes that are not in the table; such items are counted as ignored.
 Adyen may repeat a capture that failed by itself, and says so in the reason, which is not signed. That can undo a failure of
 the same capture, and nothing else: its amount counts once.
 Source: the vendor's OpenAPI of webhooks v1, and its pages on captures and why they fail, reversals, refunds and disputes.
@@ -120,6 +120,10 @@ def _facts(delivery: Delivery) -> Sequence[NewEvent]:
     return list(_events(delivery))
 
 
+def _ignored_types(delivery: Delivery) -> Sequence[str]:
+    return [item.event_code for item in _items(delivery) if not _means(item, delivery)]
+
+
 def _events(delivery: Delivery) -> Iterator[NewEvent]:
     for item in _items(delivery):
         if item.kind is not None and _means(item, delivery):
@@ -184,4 +188,6 @@ def _read(document: Any) -> _Notification:
     return msgspec.convert(document, _Notification)
 
 
-WEBHOOK = Webhook(types_of=_types_of, meanings={_OUR_TYPE: IsEvent((PAYMENT_REPORTED.name,), _facts)})
+WEBHOOK = Webhook(
+    types_of=_types_of, meanings={_OUR_TYPE: IsEvent((PAYMENT_REPORTED.name,), _facts)}, ignored_types=_ignored_types
+)

@@ -9,8 +9,7 @@ date at once, as the vendor promises; a query may lag, so no outcome is resolved
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 import msgspec
 
@@ -20,8 +19,6 @@ from crossdock.connectors.commercetools.predicates import quoted
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Document
 from crossdock.integrations.actions.ports import Effect, ReadBack, Sighting, WriteAction, WriteRequest
-
-T = TypeVar("T")
 
 
 class _Entry(msgspec.Struct, frozen=True, rename="camel"):
@@ -55,38 +52,31 @@ _decode_order = msgspec.json.Decoder(_Order).decode
 _decode_entries = msgspec.json.Decoder(_EntriesPage).decode
 
 
-def _decoded(response: HttpResponse, decode: Callable[[bytes], T]) -> T:
-    try:
-        return decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise response.invalid(f"is not what the vendor documents: {error}") from error
-
-
 def _entry_document(entry: _Entry) -> Document:
     channel = entry.supply_channel.id if entry.supply_channel else None
     return {**msgspec.structs.asdict(entry), "supply_channel": channel}
 
 
 def _entry(response: HttpResponse) -> Document:
-    return _entry_document(_decoded(response, _decode_entry))
+    return _entry_document(response.decoded(_decode_entry))
 
 
 def _order(response: HttpResponse) -> Document:
-    return msgspec.structs.asdict(_decoded(response, _decode_order))
+    return msgspec.structs.asdict(response.decoded(_decode_order))
 
 
 def _entry_path(shop: Commercetools, given: Document) -> str:
-    return shop.path(f"inventory/key={quote(given['key'], safe='')}")
+    return shop.path_by("inventory", "key", given["key"])
 
 
 def _order_path(shop: Commercetools, given: Document) -> str:
-    return shop.path(f"orders/order-number={quote(given['order_number'], safe='')}")
+    return shop.path_by("orders", "order-number", given["order_number"])
 
 
 def get_inventory(shop: Commercetools, given: Document) -> Document:
     """Read the inventory entries of a SKU: one for each supply channel."""
     query = {"where": f"sku = {quoted(given['sku'])}", "limit": PAGE_RECORDS, "withTotal": "false"}
-    page = shop.http.get(shop.path("inventory"), query, lambda response: _decoded(response, _decode_entries))
+    page = shop.http.get(shop.path("inventory"), query, lambda response: response.decoded(_decode_entries))
     return {"entries": [_entry_document(entry) for entry in page.results]}
 
 

@@ -168,6 +168,10 @@ class Commercetools:
         """Put *resource* below the project."""
         return f"/{self._project}/{resource}"
 
+    def path_by(self, resource: str, field: str, key: str) -> str:
+        """Name one record of *resource* by a field: `orders/order-number=10-4711`."""
+        return self.path(f"{resource}/{field}={quote(key, safe='')}")
+
     def sign_in(self) -> None:
         """
         Fetch a token, unless there is a valid one.
@@ -187,7 +191,7 @@ class Commercetools:
 
         """
         predicate = f"lastModifiedAt >= {quoted(utc_text(changed_since))}" if changed_since else None
-        query = {"where": predicate, "limit": 1, "withTotal": "true"}
+        query = {"where": predicate, "sort": ["lastModifiedAt desc"], "limit": 1, "withTotal": "true"}
         return self._call(resource, query, description_of)
 
     def page(

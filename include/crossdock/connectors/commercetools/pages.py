@@ -56,11 +56,12 @@ def _decode_with_lines(lines_fields: tuple[str, ...]) -> Callable[[bytes], Any]:
 
 
 def description_of(response: HttpResponse) -> SourceDescription:
-    """Read the total and the server's clock from a response to a query with `withTotal`."""
+    """Read the total, the server's clock and the date of the newest record from a response to a query with `withTotal`."""
     page, _ = _decoded(response)
     if page.total is None:
         raise response.invalid("has no total")
-    return SourceDescription(response.date, page.total)
+    newest = _cursor_of(page.results)
+    return SourceDescription(response.date, page.total, newest.at if newest else None)
 
 
 def page_of(

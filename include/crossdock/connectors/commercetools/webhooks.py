@@ -1,9 +1,10 @@
 """
 The messages of a commercetools subscription, delivered as webhooks.
 
-A subscription sends to a queue; what forwards its messages here signs them. It sends all types of the resources that it
-names, so what they mean follows from the resource, unless the type has a meaning of its own.
-Source: the vendor's OpenAPI, schemas Message, MessageDeliveryPayload and ResourceUpdatedDeliveryPayload.
+A subscription sends to a queue; what forwards its messages here signs them: a push of Google Pub/Sub, AWS SNS, Azure Event
+Grid, or a program. It sends all types of the resources that it names, so what they mean follows from the resource, unless the
+type has a meaning of its own. A message comes as it is, or as the data of a CloudEvent or of an event of Event Grid.
+Source: the vendor's OpenAPI, schemas Message, MessageDeliveryPayload, ResourceUpdatedDeliveryPayload and CloudEventsPayload.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest
 from crossdock.events.model import NewEvent
 from crossdock.events.webhooks_in.ports import Delivery, FetchKeys, IsEvent, Webhook
+
+#: What a CloudEvent and an event of Event Grid have, and no message.
+_ENVELOPES = {"specversion", "eventType"}
 
 
 class Resource(msgspec.Struct, frozen=True, rename="camel"):
@@ -74,9 +78,15 @@ def _stock_ran_out(delivery: Delivery) -> Sequence[NewEvent]:
     return [event]
 
 
+def _payload(document: Any) -> Any:
+    if isinstance(document, dict) and _ENVELOPES & document.keys() and isinstance(document.get("data"), dict):
+        return document["data"]
+    return document
+
+
 def _read(delivery: Delivery, message_type: type[Any]) -> Any:
     try:
-        return msgspec.convert(delivery.document, message_type)
+        return msgspec.convert(_payload(delivery.document), message_type)
     except msgspec.ValidationError as error:
         raise BadRequest(f"The body is not a message of a commercetools subscription: {error}") from error
 

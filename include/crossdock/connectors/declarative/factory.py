@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crossdock.connectors.declarative import files
-from crossdock.connectors.declarative.signing import destination
+from crossdock.connectors.declarative.signing import destination, needed_credentials
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.core.ids import unprefixed
 from crossdock.http.config import SafeguardsFactory
@@ -31,3 +31,15 @@ def destination_of(connection: Connection) -> str:
 
     """
     return destination(files.find(unprefixed(connection.connection_id)), connection)
+
+
+def needs_of(integration: str) -> tuple[str, ...]:
+    """
+    Name the credentials that the declared system *integration* needs.
+
+    Raises:
+        NotFound: there is no such declaration.
+        InvalidDeclaration: it is not valid.
+
+    """
+    return needed_credentials(files.find(integration))

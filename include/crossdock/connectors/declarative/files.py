@@ -124,14 +124,35 @@ def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
             case "required":
                 missing = [name for name in error.validator_value if name not in error.instance]
                 # jsonschema reports each missing field separately; only its text says which one this is.
-                yield from ((f"{pointer}/{name}", "is missing") for name in missing if f"{name!r}" in error.message)
+                yield from (
+                    (f"{pointer}/{name}", _missing(error, name)) for name in missing if f"{name!r}" in error.message
+                )
             case _:
                 yield pointer, str(error.message)
 
 
+def _missing(error: Any, name: str) -> str:
+    """Say what the missing field is for, where the `kind` of its place needs it and others do not."""
+    steps = list(error.absolute_schema_path)
+    if "allOf" not in steps:
+        return "is missing"
+    kind = error.instance["kind"]  # each condition of an `allOf` requires it
+    place: Any = schema()
+    for step in steps[: steps.index("allOf")]:
+        place = place[step]
+    return f"is missing: {kind} needs it. {place['properties'][name]['description']}"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Read the JSON Schema of a declaration: each field has its description, `auth` and `read.paging` examples of each kind."""
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "declaration.schema.json").read_text())
+    return found
+
+
 @cache
 def _validator() -> Any:
-    return validator_of(json.loads((Path(__file__).parent / "declaration.schema.json").read_text()))
+    return validator_of(schema())
 
 
 def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:

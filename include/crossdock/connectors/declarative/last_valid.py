@@ -52,6 +52,24 @@ def read(path: Path, checks: Checks, *, url: str | None = None) -> Declaration |
     return declaration
 
 
+def changed(place: Path | None = None, *, url: str | None = None) -> list[Path]:
+    """List the declarations whose file is not as it was when it was last valid. Costs no validation."""
+    return [path for path in files.paths(place).values() if not _is_as_it_was(path, url)]
+
+
+def has_valid_version(path: Path, *, url: str | None = None) -> bool:
+    """Check whether a version of the declaration in *path* was valid once; it keeps running."""
+    return _known(path.stem, url) is not None
+
+
+def _is_as_it_was(path: Path, url: str | None) -> bool:
+    known = _known(path.stem, url)
+    try:
+        return known is not None and known.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return False  # to be read again, which says why it cannot be
+
+
 def _known(name: str, url: str | None) -> _Snapshot | None:
     content = definition_files.read(_file(name), url=url)
     try:

@@ -19,6 +19,13 @@ from crossdock.integrations.manifests import GIVEN_FOR
 _WITH_LOGIN = frozenset({"basic", "jwt", "oauth2"})
 
 
+def needed_credentials(declaration: Declaration) -> tuple[str, ...]:
+    """Name the credentials of the manifest that the declared authentication needs; none for a system without any."""
+    if declaration.auth.kind == "none":
+        return ()
+    return ("user", "secret") if declaration.auth.kind in _WITH_LOGIN else ("secret",)
+
+
 def base_url_of(declaration: Declaration, connection: Connection) -> str:
     """Choose the connection's host, or else the declared one."""
     return connection.url or declaration.base_url.rstrip("/")

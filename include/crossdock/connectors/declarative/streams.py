@@ -47,9 +47,9 @@ _ONE_FIELD = re.compile(r'[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)+"')
 #: The target of records without a dataset of their own.
 _RECORD = "record"
 #: The column in which the mapping reports what it could not read.
-_FAILURES = "unreadable"
+FAILURES = "unreadable"
 #: Columns that come from the identity; a mapping must not set them.
-_OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", _FAILURES})
+_OF_IDENTITY = frozenset({"id", "version", "last_modified_at", "lineage", "data", "key", FAILURES})
 
 
 def declared_stream(path: Path) -> tuple[Declaration, Stream]:
@@ -106,8 +106,8 @@ def _stream_of(declaration: Declaration) -> Stream:
         record_type=cast("Any", dict),
         to_columns=lambda _: {},
         expectations=(*target.expectations, *own),
-        check_columns=(*_check_columns(declaration), Column(_FAILURES, "text")),
-        failures_column=_FAILURES,
+        check_columns=(*_check_columns(declaration), Column(FAILURES, "text")),
+        failures_column=FAILURES,
         mapped_fields=_mapped_fields(declaration),
         schedule=declaration.schedule,
         # A declared source is read in one range.

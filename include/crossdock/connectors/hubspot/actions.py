@@ -21,7 +21,6 @@ from crossdock.connectors.hubspot.contacts import (
     Contact,
     code_of,
     customer_of,
-    decoded,
     differences,
     keys_of,
     names_to_read,
@@ -94,14 +93,14 @@ def _read(crm: HubSpot, ids: Sequence[str], id_property: str | None, attributes:
 
 def _whole(response: HttpResponse) -> Batch:
     """Decode a batch. Contacts that do not exist are missing from it; any other error means that it is not whole."""
-    batch: Batch = decoded(response, _batch)
+    batch: Batch = response.decoded(_batch.decode)
     if reasons := {error.category for error in batch.errors} - {_NOT_FOUND}:
         raise response.unavailable(SystemUnavailable, f"some contacts could not be read: {', '.join(sorted(reasons))}")
     return batch
 
 
 def _changed(response: HttpResponse) -> Document:
-    contact: Contact = decoded(response, _contact)
+    contact: Contact = response.decoded(_contact.decode)
     return {"ref": contact.id, "version": contact.updated_at}
 
 
@@ -186,7 +185,7 @@ def _refuse_repeated(crm: HubSpot, customers: Sequence[Document]) -> None:
 
 def _upserted(response: HttpResponse) -> Document:
     """Read the outcome of each customer. One without an outcome makes that of the batch unknown."""
-    batch: _UpsertBatch = decoded(response, _upsert_batch)
+    batch: _UpsertBatch = response.decoded(_upsert_batch.decode)
     outcomes = {
         contact.object_write_trace_id: _outcome("created" if contact.new else "updated", contact.id)
         for contact in batch.results

@@ -133,7 +133,7 @@ class HubSpot:
             SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
 
         """
-        question = pages.question(pages.changed_from(changed_since), names=("email",), limit=1)
+        question = pages.newest_first(pages.changed_from(changed_since))
         return self._client.post_json(f"{CONTACTS}/search", question, pages.description_of)
 
     def page(

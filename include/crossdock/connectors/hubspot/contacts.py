@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Document
 
 EMAIL = "email"
@@ -51,20 +50,6 @@ class BatchError(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     results: list[Contact]
     errors: list[BatchError] = []
-
-
-def decoded(response: HttpResponse, decoder: msgspec.json.Decoder[Any]) -> Any:
-    """
-    Decode an answer.
-
-    Raises:
-        SourceInvalid: it is not what the vendor documents.
-
-    """
-    try:
-        return decoder.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise response.invalid(f"is not what the vendor documents: {error}") from error
 
 
 def code_of(errors: Iterable[Mapping[str, Any]]) -> str | None:

@@ -37,6 +37,12 @@ def question(filters: Sequence[Filter], *, names: Sequence[str], limit: int) -> 
     }
 
 
+def newest_first(filters: Sequence[Filter]) -> dict[str, Any]:
+    """Build a search for the contact that changed last, and for the number of all that pass *filters*."""
+    order = [{"propertyName": _CHANGED_AT, "direction": "DESCENDING"}]
+    return {**question(filters, names=(EMAIL, _CHANGED_AT), limit=1), "sorts": order}
+
+
 def changed_from(since: datetime | None) -> list[Filter]:
     """Filter by the time of the last change."""
     return [_filter(_CHANGED_AT, "GTE", _milliseconds(since))] if since else []
@@ -55,11 +61,23 @@ def window(part: Range, after_id: str | None) -> list[Filter]:
 
 
 def description_of(response: HttpResponse) -> SourceDescription:
-    """Read the total and the server's clock from the answer to a search."""
-    total = _document(response).get("total")
+    """Read the total, the server's clock and the date of the newest contact from the answer to a search."""
+    document = _document(response)
+    total = document.get("total")
     if not isinstance(total, int):
         raise response.invalid("has no total")
-    return SourceDescription(response.date, total)
+    dates = [_changed_at(record) for record in _records(response, document)]
+    return SourceDescription(response.date, total, max(filter(None, dates), default=None))
+
+
+def _changed_at(record: Any) -> datetime | None:
+    """Read the time of the last change; None if the record does not say: validation says why."""
+    properties = record.get("properties") if isinstance(record, dict) else None
+    text = properties.get(_CHANGED_AT) if isinstance(properties, dict) else None
+    try:
+        return from_utc_text(text) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def listed(response: HttpResponse, after_id: str | None, key_property: str) -> FetchedPage:

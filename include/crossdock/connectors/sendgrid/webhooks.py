@@ -2,7 +2,7 @@
 SendGrid's event webhook: a list of events, each of which says what became of one mail.
 
 A mail's custom arguments are fields of its events: which mail of the hub it is. Mails that others send over the account have
-none, and what is said of them is not kept. The address, and a reason that may have it, are not read.
+none, and what is said of them is counted as ignored, and not kept. The address, and a reason that may have it, are not read.
 An event's `sg_message_id` begins with the ID that the answer of the mail's acceptance has.
 Source: https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event.
 """
@@ -19,6 +19,7 @@ from crossdock.commerce.mail.events import MAIL_REPORTED, MailFact, MailFactKind
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest
 from crossdock.events.model import NewEvent
+from crossdock.events.webhooks_in.checks import text_at
 from crossdock.events.webhooks_in.ports import Delivery, IsEvent, Webhook
 
 _KINDS = {
@@ -55,6 +56,12 @@ prepare(MailEvent)
 
 def _events(delivery: Delivery) -> Sequence[NewEvent]:
     return [_event(delivery.integration, found) for found in _ours(delivery.document)]
+
+
+def _ignored_types(delivery: Delivery) -> Sequence[str]:
+    """Name what is said of other mails, and of readers."""
+    others = [said for said in delivery.document if not (isinstance(said, dict) and _is_of_ours(said))]
+    return [text_at(said, "event") for said in others]
 
 
 def _ours(document: Any) -> Iterator[MailEvent]:
@@ -103,4 +110,8 @@ def _event(mailer: str, said: MailEvent) -> NewEvent:
     )
 
 
-WEBHOOK = Webhook(types_of=lambda _: (_TYPE,), meanings={_TYPE: IsEvent((MAIL_REPORTED.name,), _events)})
+WEBHOOK = Webhook(
+    types_of=lambda _: (_TYPE,),
+    meanings={_TYPE: IsEvent((MAIL_REPORTED.name,), _events)},
+    ignored_types=_ignored_types,
+)

@@ -13,6 +13,7 @@ after lost, stolen, pick-up and fraud a second try is held against the shop.
 | `insufficient_funds`, `card_velocity_exceeded`, `withdrawal_count_limit_exceeded` | no | the account's, wherever it is asked |
 | `expired_card`, `incorrect_cvc`, `incorrect_number`, `authentication_required` | no | the customer has to change something |
 | `fraudulent`, `lost_card`, `stolen_card`, `pickup_card`, `restricted_card`, `security_violation`, `merchant_blacklist` | no | fraud |
+| `resource_missing` of the parameter `payment_method` (HTTP 400) | yes | a token is of one vault: nobody here has it |
 | every other, and every one with the advice `do_not_try_again` | no | unknown: asking again could harm |
 """
 
@@ -29,11 +30,19 @@ from crossdock.http.response import HttpResponse, redacted
 T = TypeVar("T")
 
 _TRY_OTHER = frozenset(
-    {"approve_with_id", "issuer_not_available", "processing_error", "reenter_transaction", "try_again_later"}
+    {
+        "approve_with_id",
+        "issuer_not_available",
+        "processing_error",
+        "reenter_transaction",
+        "resource_missing",
+        "try_again_later",
+    }
 )
 _DO_NOT_TRY_AGAIN = "do_not_try_again"
 _UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _EXPIRED = "charge_expired_for_capture"
+_MISSING = "resource_missing"
 _CARD_ERROR = "card_error"
 _PAYMENT_REQUIRED, _BAD_REQUEST = 402, 400
 #: States of a payment intent in a success that say that the payment failed.
@@ -60,10 +69,14 @@ def decline_of_void(response: HttpResponse) -> Declined | None:
 
 
 def decline_of_authorisation(response: HttpResponse) -> Declined | None:
-    """Read a decision about an authorisation, as `decline_of`: also that of a payment intent that was not paid."""
+    """
+    Read a decision about an authorisation, as `decline_of`: also that of a payment intent that was not paid.
+
+    So is a payment method that the account does not have: it is wrong for this payment, and says nothing of the account.
+    """
     intent = _success(response, PaymentIntent)
     if intent is None or intent.status not in _NOT_PAID:
-        return decline_of(response)
+        return decline_of(response) or _without_method(response)
     return _declined(response, intent.last_payment_error or Failure(code=intent.status))
 
 
@@ -78,6 +91,14 @@ def decline_of_refund(response: HttpResponse) -> Declined | None:
 def code_of(failure: Failure) -> str | None:
     """Choose the more precise of the two codes."""
     return failure.decline_code or failure.code
+
+
+def _without_method(response: HttpResponse) -> Declined | None:
+    failure = _failure_in(response)
+    if failure is None or response.status != _BAD_REQUEST:
+        return None
+    is_missing = (failure.code, failure.param) == (_MISSING, "payment_method")
+    return _declined(response, failure) if is_missing else None
 
 
 def _of_the_state(response: HttpResponse, opposite: str) -> Declined | None:

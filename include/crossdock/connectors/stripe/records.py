@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -33,6 +34,8 @@ class Failure(msgspec.Struct, frozen=True):
     code: str | None = None
     decline_code: str | None = None
     message: str | None = None
+    #: The parameter that is wrong.
+    param: str | None = None
     #: What the card network advises: `do_not_try_again`, `try_again_later`, `confirm_card_data`.
     advice_code: str | None = None
     #: The payment as it is, where its state is the reason.
@@ -147,10 +150,8 @@ def decoded(response: HttpResponse, record_type: type[T]) -> T:
         SourceInvalid: it is not what the vendor documents.
 
     """
-    try:
-        return msgspec.json.decode(response.body, type=record_type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise response.invalid(f"is not what the vendor documents: {error}") from error
+    decode: Callable[[bytes], T] = partial(msgspec.json.decode, type=record_type)
+    return response.decoded(decode)
 
 
 def money_of(response: HttpResponse, amount: int, currency: str) -> int:

@@ -174,6 +174,7 @@ def document(dead_letter: DeadLetter) -> dict[str, Any]:
         "closed_by": dead_letter.closed_by,
         "event": {
             "id": event.id,
+            "sender_id": event.event_id,
             "source": event.source,
             "type": event.type,
             "subject": event.subject,

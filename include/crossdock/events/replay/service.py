@@ -71,18 +71,27 @@ def subscribers_of(name: str | None, subscribers: Mapping[str, Subscriber]) -> M
 def count(store: Store, selection: Selection, subscribers: Mapping[str, Subscriber]) -> dict[str, int]:
     """Count the events that a replay would deliver to each subscriber (a dry run)."""
     with store.transaction() as work:
-        return {
-            name: event_store.count(work, _subscribed(selection, subscriber))
-            for name, subscriber in subscribers.items()
-        }
+        return _count(work, selection, subscribers)
+
+
+def _count(work: Work, selection: Selection, subscribers: Mapping[str, Subscriber]) -> dict[str, int]:
+    return {
+        name: event_store.count(work, _subscribed(selection, subscriber)) for name, subscriber in subscribers.items()
+    }
 
 
 def request_events(
     store: Store, selection: Selection, subscribers: Mapping[str, Subscriber], *, rate: float | None, actor: str
 ) -> Replay:
-    """Request a replay of events. A delivery worker runs it."""
+    """
+    Request a replay of events. A delivery worker runs it.
+
+    It ends at what is there now: otherwise a replay that is slower than the events that come in would never end.
+    """
     _refuse_rate(rate)
-    total = sum(count(store, selection, subscribers).values())
+    with store.transaction() as work:
+        selection = msgspec.structs.replace(selection, before=event_store.horizon(work))
+        total = sum(_count(work, selection, subscribers).values())
     request = {
         "selection": msgspec.to_builtins(selection),
         "subscribers": list(subscribers),

@@ -14,6 +14,9 @@ from typing import Any
 
 from crossdock.events.model import NewEvent
 
+#: Begins the source of a webhook's event; the integration follows.
+SOURCE = "/webhooks/"
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -24,10 +27,14 @@ class Delivery:
     #: The sender's id of the delivery.
     id: str
     received_at: datetime
-    #: The body as decoded JSON.
+    #: The message: decoded JSON, or the fields of a form.
     document: Any
     #: The integration's settings; empty if it is not registered. They are not the sender's: what it says may be compared.
     settings: Mapping[str, Any] = field(default_factory=dict)
+    #: By their names in lower case. Few schemes sign them.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: What the message was taken from: the decoded body of the delivery, if it had a list of them.
+    envelope: Any = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,10 @@ class Webhook:
     meanings: Mapping[str, Meaning]
     #: The provider's id of a message, the same in each delivery of it; the id of the delivery if there is no other.
     message_id: Callable[[Delivery], str] = lambda delivery: delivery.id
+    #: Whether the items of a list are messages of their own; otherwise the functions get the whole list.
+    takes_lists_apart: bool = False
+    #: For a connector that reads a list itself: the type of each of its messages that means nothing here.
+    ignored_types: Callable[[Delivery], Sequence[str]] = lambda _: ()
 
 
 #: Finds the webhooks that an integration's connector declares; None if it declares none.

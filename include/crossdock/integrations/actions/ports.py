@@ -51,6 +51,9 @@ class Effect(StrEnum):
     #: The record is as it was before. The same request may be sent again: the system cannot apply it twice, because it
     #: names the version that it changes.
     ABSENT = "absent"
+    #: The record has changed otherwise and would show the write for good: it had no effect. It names a version that is gone, so
+    #: it can have none any more.
+    MISSED = "missed"
     #: The record has changed otherwise, or is gone: the write may have come first.
     UNCLEAR = "unclear"
 

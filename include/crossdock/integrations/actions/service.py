@@ -71,6 +71,8 @@ class _Call:
     given: Document
     write: Write
     on_begin: OnBegin
+    actor: str
+    asks_person: bool
 
     @property
     def action(self) -> Action:
@@ -103,8 +105,9 @@ def perform(
     *,
     key: str,
     actor: str,
-    on_done: OnDone = lambda _work, _done: None,
+    on_done: OnDone | None = None,
     on_begin: OnBegin = begins_always,
+    asks_person: bool = True,
 ) -> Ended:
     """
     Perform the action *name* of an integration with the input *given*; return how it ended.
@@ -120,8 +123,9 @@ def perform(
         given: The input.
         key: Names the effect: 1 to 64 visible ASCII characters, the same for each repetition. A read ignores it.
         actor: Who performs it, for the audit trail.
-        on_done: Runs in the transaction that records a write as done.
+        on_done: Runs in a transaction after a write is recorded as done.
         on_begin: Runs first in the transaction that opens the attempt of a write. If it raises, nothing is sent.
+        asks_person: Whether a person decides about a write whose outcome stays unknown. False where the caller asks itself.
 
     Raises:
         NotFound: There is no such integration or action, or the integration was removed.
@@ -152,8 +156,8 @@ def perform(
             form=request.form,
             key_rules=_key_rules(action),
         )
-        ended = _write(store, _Call(manifest, client, name, given, write, on_begin))
-    _record(store, write, ended, on_done, actor=actor)
+        ended, is_audited = _write(store, _Call(manifest, client, name, given, write, on_begin, actor, asks_person))
+    _record(store, write, ended, on_done, actor=None if is_audited else actor)
     return ended
 
 
@@ -191,30 +195,49 @@ def _request(provided: WriteAction | WriteCall, client: Any, name: str, given: D
     return provided.request(client, given)
 
 
-def _write(store: Store, call: _Call) -> Ended:
-    """Send the request, and once more if a read shows that the first had no effect and the system allows only one."""
+def _write(store: Store, call: _Call) -> tuple[Ended, bool]:
+    """
+    Send the request, and once more if a read shows that the first had no effect and the system allows only one.
+
+    Return also whether it is in the audit trail: what is done is recorded there with the end of its attempt.
+    """
     cause = ""
     for guarded in (False, True):
         try:
-            return Done(_sent(store, call, guarded=guarded))
+            return Done(_sent(store, call, guarded=guarded)), True
         except AlreadyDone:
-            return Done(_seen(call).output)
+            return Done(_seen(call).output), False
         except OutcomeUnknown as error:
             cause = str(error)
         except (SystemRefused, AddressRefused) as error:
-            return _refused(error)
+            return _refused(error), False
         except Transient as error:
-            return _failed(error)
+            return _failed(error), False
         seen = _seen(call)
-        if seen.effect is Effect.VISIBLE:
-            attempts.found_done(store, call.write)
-            return Done(seen.output)
+        if known := _known_by(store, call, seen, cause):
+            return known, False
         if seen.effect is Effect.UNCLEAR:
             break
-    return Unknown(f"{cause}. {_advice(call.action)}")
+    return Unknown(f"{cause}. {_advice(call.action)}"), False
+
+
+def _known_by(store: Store, call: _Call, seen: Sighting, cause: str) -> Ended | None:
+    """Record what a read has shown of a write whose answer was lost; None if it is not known yet."""
+    match seen.effect:
+        case Effect.VISIBLE:
+            attempts.found_done(store, call.write)
+            return Done(seen.output)
+        case Effect.MISSED:
+            attempts.found_failed(store, call.write)
+            return Failed(f"{cause}. The record has changed since, and shows that the request had no effect")
+        case _:
+            return None
 
 
 def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
+    def on_done(work: Work) -> None:
+        _audit(work, call.write, "done", call.actor)
+
     match call.provided:
         case WriteAction() as provided:
             return attempts.send(
@@ -224,7 +247,9 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
                 _parser(call, provided),
                 decline_of=provided.decline_of,
                 guarded=guarded,
+                asks_person=call.asks_person,
                 on_begin=call.on_begin,
+                on_done=on_done,
             )
         case WriteCall() as provided:
             return attempts.logged(
@@ -233,7 +258,9 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
                 provided.limits_of(call.client),
                 lambda _: _checked(call, provided.call(call.client, call.given, call.write.key)),
                 guarded=guarded,
+                asks_person=call.asks_person,
                 on_begin=call.on_begin,
+                on_done=on_done,
             )
 
 
@@ -308,10 +335,19 @@ def _advice(action: Action) -> str:
     return "Repeat the call with the same key to resolve it; if it stays unknown, look it up in the system"
 
 
-def _record(store: Store, write: Write, ended: Ended, on_done: OnDone, *, actor: str) -> None:
-    """Record a write in the audit trail, without its input, which may have personal data."""
-    detail: dict[str, Any] = {"action": write.action, "key": write.key, "outcome": type(ended).__name__.lower()}
+def _record(store: Store, write: Write, ended: Ended, on_done: OnDone | None, *, actor: str | None) -> None:
+    """Record a write in the audit trail, unless that was done, and have the caller record what is done."""
+    done = ended if isinstance(ended, Done) and on_done is not None else None
+    if actor is None and done is None:
+        return
     with store.transaction() as work:
-        audit.add(work, actor=actor, act="integration.act", subject=f"integration/{write.integration}", detail=detail)
-        if isinstance(ended, Done):
-            on_done(work, ended)
+        if actor is not None:
+            _audit(work, write, type(ended).__name__.lower(), actor)
+        if on_done is not None and done is not None:
+            on_done(work, done)
+
+
+def _audit(work: Work, write: Write, outcome: str, actor: str) -> None:
+    """Without its input, which may have personal data."""
+    detail: dict[str, Any] = {"action": write.action, "key": write.key, "outcome": outcome}
+    audit.add(work, actor=actor, act="integration.act", subject=f"integration/{write.integration}", detail=detail)

@@ -56,6 +56,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     known_at: datetime | None
     #: None for an outcome that was known when the call ended.
     resolution: Resolution | None
+    #: Whether a person decides if nobody else finds out. Of a step of an execution, the step asks.
+    asks_person: bool = False
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):

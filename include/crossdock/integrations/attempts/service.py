@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 import msgspec
 from psycopg.pq import TransactionStatus
 
-from crossdock.core.errors import Declined, HubError, OutcomeUnknown, SystemRefused, Terminal
+from crossdock.core.errors import Conflict, Declined, HubError, OutcomeUnknown, SystemRefused, Terminal
 from crossdock.core.failpoints import failpoint
 from crossdock.db.database import Store, Work
 from crossdock.http.client import DeclineOf, HttpClient, not_declined
@@ -17,7 +17,8 @@ from crossdock.http.model import KeyRules, Limits
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.attempts import repository
 from crossdock.integrations.attempts.model import AlreadyDone, Attempt, Outcome, Resolution, Write
-from crossdock.observability import audit
+from crossdock.observability import audit, decisions
+from crossdock.observability.decisions import Decision, DecisionKind
 
 T = TypeVar("T")
 
@@ -40,7 +41,9 @@ def send(
     *,
     decline_of: DeclineOf = not_declined,
     guarded: bool = False,
+    asks_person: bool = False,
     on_begin: OnBegin = begins_always,
+    on_done: OnBegin = begins_always,
 ) -> T:
     """Send *write* over HTTP and log it, as `logged`."""
 
@@ -57,7 +60,9 @@ def send(
             decline_of=decline_of,
         )
 
-    return logged(store, write, client.limits, call, guarded=guarded, on_begin=on_begin)
+    return logged(
+        store, write, client.limits, call, guarded=guarded, asks_person=asks_person, on_begin=on_begin, on_done=on_done
+    )
 
 
 def logged(
@@ -67,7 +72,9 @@ def logged(
     call: Call[T],
     *,
     guarded: bool = False,
+    asks_person: bool = False,
     on_begin: OnBegin = begins_always,
+    on_done: OnBegin = begins_always,
 ) -> T:
     """
     Make the *call* of *write* and log it: its attempt is committed before the call, and its outcome afterwards.
@@ -76,7 +83,8 @@ def logged(
     had none, or the system replays the answer of the key, or the request is *guarded*: it names the version that it
     changes, so that the system applies it once at most. Set that only after a read has shown that it was not applied
     yet: otherwise a refusal says nothing. *on_begin* runs first in the transaction that opens the attempt; if it raises, nothing
-    is sent.
+    is sent. *on_done* runs in the transaction that records the call as done. *asks_person*: a person decides about an outcome that
+    stays unknown, from the moment at which the call must be over.
 
     Raises:
         KeyReused: the key belongs to another request; nothing was sent.
@@ -91,7 +99,7 @@ def logged(
     longest = timedelta(seconds=limits.attempts * limits.longest_attempt_s)
     with store.transaction() as work:
         on_begin(work)
-        attempt, is_new = repository.begin(work, write, longest=longest)
+        attempt, is_new = repository.begin(work, write, longest=longest, asks_person=asks_person)
     rules = write.key_rules if is_new else _rules_left(write, attempt, limits)
     if not is_new and rules is None and (not guarded or attempt.outcome is Outcome.DONE):
         raise _without_answer(attempt, "an earlier call with its key has no known outcome")
@@ -108,7 +116,10 @@ def logged(
             raise
         raise _without_answer(attempt, f"its repetition failed: {error}") from error
     failpoint("send.answered")
-    _end(store, attempt, Outcome.DONE, None if is_new else Resolution.REPLAYED_KEY if rules else Resolution.GET)
+    with store.transaction() as work:
+        resolution = None if is_new else Resolution.REPLAYED_KEY if rules else Resolution.GET
+        repository.end(work, attempt, Outcome.DONE, resolution)
+        on_done(work)
     return answer
 
 
@@ -119,6 +130,13 @@ def found_done(store: Store, write: Write) -> None:
             repository.end(work, attempt, Outcome.DONE, Resolution.GET)
 
 
+def found_failed(store: Store, write: Write) -> None:
+    """Record that a read has shown that *write*, whose outcome was unknown, had no effect and can have none any more."""
+    with store.transaction() as work:
+        if attempt := repository.find(work, write.integration, write.key):
+            repository.end(work, attempt, Outcome.FAILED, Resolution.GET)
+
+
 def resolve_by_person(
     store: Store,
     attempt_id: int,
@@ -126,22 +144,49 @@ def resolve_by_person(
     reason: str,
     *,
     actor: str,
+    decision_id: int | None = None,
 ) -> Attempt:
     """
     Record what a person found out about an attempt whose outcome was unknown, with an entry in the audit trail.
 
     After `done`, its key has no further effect. After `refused` or `failed`, the same key sends the request anew.
+    *decision_id* is the decision that this is the answer to; without it, what is asked now is answered.
 
     Raises:
+        AlreadyDecided: somebody has decided before.
         NotFound: no attempt has that ID.
         Conflict: its outcome is known already, or its call may still be running.
 
     """
     with store.transaction() as work:
+        repository.lock(work, attempt_id)
+        if decision_id is not None:
+            decisions.refuse_decided(work, decision_id)
         resolved = repository.resolve(work, attempt_id, outcome, Resolution.PERSON)
+        decisions.record(work, DecisionKind.ATTEMPT, str(attempt_id), outcome, actor=actor)
         detail = {"integration": resolved.integration, "action": resolved.action, "outcome": outcome, "reason": reason}
         audit.add(work, actor=actor, act="attempt.resolve", subject=f"attempt/{attempt_id}", detail=detail)
     return resolved
+
+
+def decide(store: Store, decision: Decision, choice: str, reason: str, actor: str) -> Attempt:
+    """
+    Carry out what was decided about an attempt.
+
+    Raises:
+        Conflict: somebody has decided before, or its outcome is known by now.
+
+    """
+    attempt_id, outcome = int(decision.subject), _found_out(choice)
+    return resolve_by_person(store, attempt_id, outcome, reason, actor=actor, decision_id=decision.decision_id)
+
+
+def _found_out(choice: str) -> Literal[Outcome.DONE, Outcome.REFUSED, Outcome.FAILED]:
+    match Outcome(choice):
+        case Outcome.DONE | Outcome.REFUSED | Outcome.FAILED as outcome:
+            return outcome
+        case _:
+            raise Conflict(f"An attempt is resolved as done, refused or failed, not as {choice}")
 
 
 def _refuse_open_transaction(store: Store) -> None:

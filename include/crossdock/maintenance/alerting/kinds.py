@@ -180,8 +180,8 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         about="`orders`",
         example="2 orders cannot go on: nobody knows what became of a step, or it does not succeed",
         hub_does="It neither repeats such a step nor undoes the steps before it. All other orders go on.",
-        next_step="Look at each order. Remove the cause and retry the step, or look the step up in the other system and resolve it.",
-        command="./hub orders list",
+        next_step="Remove the cause and retry the step, or look the step up in the other system, and decide.",
+        command="./hub decisions list",
     ),
     Kind.PAYMENT_DOUBLED: AlertKind(
         severity=Severity.CRITICAL,
@@ -201,6 +201,17 @@ _OF_CALLS: Mapping[str, AlertKind] = {
         "afterwards the money is lost",
         hub_does="Nothing: it answers no dispute.",
         next_step="Answer it in the gateway's dashboard before the deadline.",
+        command="./hub payments show {subject}",
+    ),
+    Kind.PAYMENT_TAKEN_BACK: AlertKind(
+        severity=Severity.CRITICAL,
+        open_while="a gateway has accepted a capture, or said that it was done, and it failed since; until it is captured again, the "
+        "authorisation is voided, or the order is cancelled",
+        about="the payment",
+        example="The gateway took back a capture of the payment pay_1f2e3d4c (order-4711): 2,500 EUR (minor units) that the hub "
+        "counted on are not paid",
+        hub_does="The books have it. The order stays as it is: it may be on its way to the customer.",
+        next_step="Capture it again, or cancel the order.",
         command="./hub payments show {subject}",
     ),
     Kind.BREAKER_OPEN: AlertKind(

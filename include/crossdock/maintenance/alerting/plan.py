@@ -22,6 +22,8 @@ from crossdock.observability.alerts import Kind
 HOUR = timedelta(hours=1)
 #: How long a route with digests waits for more causes. With the pace of the alarms it stays below a minute.
 COLLECT = timedelta(seconds=30)
+#: Causes that come so soon after the last messages belong to the same trouble.
+_SAME_TROUBLE = timedelta(minutes=1)
 #: Of one digest: no channel shows more, and no person reads them.
 _MOST_CAUSES = 100
 
@@ -66,7 +68,9 @@ def plan(
         due = sorted(
             _due(newest_first, placed, mutes, history, now), key=lambda each: (each.since, each.alert.alert_id)
         )
-        planned += _messages(placed.route, due, _Sender(hub, airflow_url), now)
+        planned += _messages(
+            placed.route, due, history.named_since(now - _SAME_TROUBLE), _Sender(hub, airflow_url), now
+        )
     return planned
 
 
@@ -146,6 +150,10 @@ class _History:
 
     def is_waiting(self, alert: AlertRow) -> bool:
         return alert.cause in self._waiting
+
+    def named_since(self, since: datetime) -> int:
+        """Count the causes that were named after *since*, or wait to be."""
+        return len({cause for cause, at in self._last.items() if at > since} | self._waiting)
 
 
 _NOTHING = _History(())
@@ -227,14 +235,21 @@ def _said_of_closed(alert: AlertRow, placed: PlacedRoute, mutes: Sequence[Mute],
     return _Due(alert, Says.PASSED, closed_at) if _goes(alert, placed.route, mutes, closed_at) else None
 
 
-def _messages(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -> Iterator[Planned]:
-    """Write a message for each, or one for all of them."""
+def _messages(
+    route: Route, due: Sequence[_Due], named_lately: int, sender: _Sender, now: datetime
+) -> Iterator[Planned]:
+    """
+    Write a message for each, or one for all of them.
+
+    Trouble grows while its messages go out. Without *named_lately* the last few of thirty causes would be single mails
+    again, right after the digest.
+    """
     if not due:
         return
     if route.digest_over is not None:
         if now < due[0].since + COLLECT:
             return
-        if len(due) > route.digest_over:
+        if len(due) > 1 and named_lately + len(due) > route.digest_over:
             for at in range(0, len(due), _MOST_CAUSES):
                 yield _digest(route, due[at : at + _MOST_CAUSES], sender, now)
             return

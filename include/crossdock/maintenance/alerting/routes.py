@@ -95,7 +95,7 @@ class Route(_Declared):
         10,
         ge=1,
         le=1_000,
-        description="More causes than so many within half a minute come in one message; null: never.",
+        description="More causes than so many within about a minute come together in one message; null: never.",
     )
     remind_every_hours: int | None = Field(
         1, ge=1, le=24 * 7, description="How often a cause that lasts is sent again; null: never."

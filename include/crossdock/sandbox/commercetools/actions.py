@@ -157,6 +157,16 @@ def _set_stock(entry: Json, action: Json) -> None:
     entry["availableQuantity"] = quantity - max(0, reserved)
 
 
+def _update_sync_info(order: Json, action: Json) -> None:
+    """Replace what is noted of one channel; each channel has one entry."""
+    channel, external_id = reference(action, "channel"), action.get("externalId")
+    entry: Json = {"channel": channel, "syncedAt": instant(action, "syncedAt")}
+    if external_id is not None:
+        entry["externalId"] = text(action, "externalId")
+    others = [known for known in order.get("syncInfo") or () if known["channel"]["id"] != channel["id"]]
+    order["syncInfo"] = [*others, entry]
+
+
 def _variants(product: Json) -> list[Json]:
     master = product.get("masterVariant")
     return [*([master] if master else []), *product.get("variants", ())]
@@ -235,6 +245,7 @@ _ACTIONS: dict[str, dict[str, Action]] = {
         "changePaymentState": _set("paymentState", _one_of(*_PAYMENT_STATES)),
         "changeShipmentState": _set("shipmentState", _one_of(*_SHIPMENT_STATES)),
         "setOrderNumber": _set("orderNumber", text),
+        "updateSyncInfo": _update_sync_info,
     },
     CUSTOMERS.name: {
         "changeEmail": _replace("email", text),

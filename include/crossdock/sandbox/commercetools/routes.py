@@ -7,6 +7,7 @@ from typing import Any
 
 from crossdock.sandbox.commercetools import actions, graphql
 from crossdock.sandbox.commercetools.collection import Json, Page, Row
+from crossdock.sandbox.commercetools.data.building_blocks import EXPORT_CHANNEL
 from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRICES, PRODUCTS, Entity
 from crossdock.sandbox.commercetools.problems import VendorError, duplicate, malformed, not_found, not_referenced
 from crossdock.sandbox.commercetools.queries import Query, flag, query_of, refuse_unknown, refuse_unknown_of_list
@@ -262,7 +263,7 @@ def _update(state: RetailerState, entity: Entity, resource_id: str, update: Json
     version = actions.integer(update, "version")
     changes = update.get("actions")
     if isinstance(changes, list):
-        changes = [_with_ids(state, action) if isinstance(action, dict) else action for action in changes]
+        changes = [_completed(state, action) if isinstance(action, dict) else action for action in changes]
 
     def edit(document: Json) -> None:
         before = dict(document)
@@ -301,19 +302,28 @@ _OPTIONAL: dict[str, Callable[[Json, str], Any]] = {
 
 def _with_ids(state: RetailerState, draft: Json) -> Json:
     """
-    Replace the key of the channel in *draft* by its ID, as the vendor does in all that it stores.
+    Replace the key of a channel in *draft* by its ID, as the vendor does in all that it stores.
 
     Raises:
         VendorError: 400 ReferencedResourceNotFound.
 
     """
-    channel = draft.get("supplyChannel")
-    if not isinstance(channel, dict) or "id" in channel or not isinstance(channel.get("key"), str):
-        return draft
-    ids = dict(state.references.channels)
-    if channel["key"] not in ids:
-        raise not_referenced("channel", channel["key"])
-    return {**draft, "supplyChannel": {"typeId": "channel", "id": ids[channel["key"]]}}
+    ids = dict([*state.references.channels, EXPORT_CHANNEL])
+    replaced = dict(draft)
+    for name in ("supplyChannel", "channel"):
+        channel = draft.get(name)
+        if not isinstance(channel, dict) or "id" in channel or not isinstance(channel.get("key"), str):
+            continue
+        if channel["key"] not in ids:
+            raise not_referenced("channel", channel["key"])
+        replaced[name] = {"typeId": "channel", "id": ids[channel["key"]]}
+    return replaced
+
+
+def _completed(state: RetailerState, action: Json) -> Json:
+    """Complete an update action with what the vendor adds: the IDs of channels, and the time of a synchronisation."""
+    complete = _with_ids(state, action)
+    return {"syncedAt": state.clock.now(), **complete} if action.get("action") == "updateSyncInfo" else complete
 
 
 def _refuse_duplicates(state: RetailerState, entity: Entity, before: Json, after: Json) -> None:

@@ -25,9 +25,10 @@ def invalid(message: str, *, param: str | None = None, code: str | None = None) 
     return StripeProblem(400, "invalid_request_error", message, kept=False, param=param, code=code)
 
 
-def missing(what: str, object_id: str, param: str) -> StripeProblem:
+def missing(what: str, object_id: str, param: str, *, in_path: bool = False) -> StripeProblem:
+    """Refuse an ID that names nothing: 404 for one *in the path*, and 400 for one that a parameter has."""
     return StripeProblem(
-        404,
+        404 if in_path else 400,
         "invalid_request_error",
         f"No such {what}: '{object_id}'",
         kept=False,

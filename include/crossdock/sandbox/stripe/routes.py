@@ -96,13 +96,13 @@ class Routes:
         refuse_unknown(form, _REFUND)
         amount = whole(form, "amount", 0, low=1 if "amount" in form else 0, high=_LARGEST_AMOUNT) or None
         if "payment_intent" in form:
-            intent = self._state.intent(form["payment_intent"])
+            intent = self._state.intent(form["payment_intent"], "payment_intent")
             if intent["latest_charge"] is None or intent["status"] != "succeeded":
                 message = f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
                 raise invalid(message, param="payment_intent")
             charge = self._state.charges[intent["latest_charge"]]
         else:
-            charge = self._state.charge(str(form.get("charge", "")))
+            charge = self._state.charge(str(form.get("charge", "")), "charge")
         return self.shown(self._state.refund(charge, amount, form), _expand(form))
 
     def intents(self, query: Json) -> Json:
@@ -133,7 +133,7 @@ class Routes:
         """Retrieve one object."""
         refuse_unknown(query, frozenset({"expand", "client_secret"}))
         if object_id not in objects:
-            raise missing(what, object_id[:80], "id")
+            raise missing(what, object_id[:80], "id", in_path=True)
         return self.shown(objects[object_id], _expand(query))
 
     def shown(self, document: Json, expand: set[str]) -> Json:

@@ -176,17 +176,17 @@ class ProviderState:
         self.tell("charge.dispute.closed", dispute)
         return dispute
 
-    def intent(self, intent_id: str) -> Json:
+    def intent(self, intent_id: str, param: str | None = None) -> Json:
         """
-        Find a payment intent.
+        Find a payment intent, by the ID in the path, or that of the parameter *param*.
 
         Raises:
             StripeProblem: there is none.
 
         """
-        return self._found(self.intents, "payment_intent", intent_id, "intent")
+        return self._found(self.intents, "payment_intent", intent_id, param)
 
-    def charge(self, charge_id: str, param: str = "charge") -> Json:
+    def charge(self, charge_id: str, param: str) -> Json:
         """Find a charge, as `intent`."""
         return self._found(self.charges, "charge", charge_id, param)
 
@@ -274,9 +274,9 @@ class ProviderState:
         )
 
     @staticmethod
-    def _found(objects: dict[str, Json], what: str, object_id: str, param: str = "id") -> Json:
+    def _found(objects: dict[str, Json], what: str, object_id: str, param: str | None = None) -> Json:
         if object_id not in objects:
-            raise missing(what, object_id[:80], param)
+            raise missing(what, object_id[:80], param or "id", in_path=param is None)
         return objects[object_id]
 
     def _new_id(self, prefix: str) -> str:

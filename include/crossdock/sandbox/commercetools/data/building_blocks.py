@@ -75,6 +75,10 @@ def cents(amount: int, currency: str) -> Json:
     return {"type": "centPrecision", "currencyCode": currency, "centAmount": amount, "fractionDigits": 2}
 
 
+#: Key and ID of the channel with the role OrderExport, by which a hub notes on orders what it wrote.
+EXPORT_CHANNEL = ("crossdock", "c9055d0c-0000-4000-8000-000000000001")
+
+
 @dataclass(frozen=True)
 class SharedReferences:
     """The IDs that many documents refer to."""

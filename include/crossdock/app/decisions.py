@@ -1,0 +1,38 @@
+"""Make a decision that something waits for: whoever asked carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from crossdock.core.errors import BadRequest
+from crossdock.db.database import Store
+from crossdock.integrations.attempts import service as attempts
+from crossdock.observability import decisions
+from crossdock.observability.decisions import AlreadyDecided, Decision, DecisionKind
+from crossdock.workflows import service as engine
+
+#: Carries out a choice and records it, in one transaction: the decision, the choice, why, and who decided.
+Executor = Callable[[Store, Decision, str, str, str], object]
+
+_EXECUTORS: Mapping[DecisionKind, Executor] = {
+    DecisionKind.STEP: engine.decide,
+    DecisionKind.ATTEMPT: attempts.decide,
+}
+
+
+def make(store: Store, decision: Decision, choice: str, *, reason: str, actor: str) -> Decision:
+    """
+    Make *decision*, once, and return it as it is then.
+
+    Raises:
+        BadRequest: *choice* is none of its choices.
+        Conflict: somebody has decided before, or it is no longer waited for.
+
+    """
+    if decision.decided_at is not None:
+        raise AlreadyDecided(decision)
+    if choice not in decision.choices:
+        raise BadRequest(f"The choices of decision {decision.decision_id} are {', '.join(decision.choices)}")
+    _EXECUTORS[decision.kind](store, decision, choice, reason, actor)
+    with store.transaction() as work:
+        return decisions.get(work, decision.decision_id)

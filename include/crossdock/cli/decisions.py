@@ -1,0 +1,69 @@
+"""./hub decisions: what waits for a person, and what was decided."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crossdock.cli import console, repeatable
+from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.instants import shown
+from crossdock.cli.options import Json
+from crossdock.cli.repeatable import Key
+from crossdock.cli.waiting import Listed
+from crossdock.core.paths import path_of
+
+_LISTED = Listed(
+    "/decisions",
+    "decisions",
+    "open",
+    ("What waits for a person", "Decisions"),
+    {
+        "ID": lambda decision: str(decision["decision_id"]),
+        "since": lambda decision: shown(decision["opened_at"]),
+        "about": lambda decision: decision["about"],
+        "question": lambda decision: decision["question"],
+        "choices": lambda decision: ", ".join(decision["choices"]),
+        "who": lambda decision: decision["decided_by"] or decision["role"],
+        "decided": lambda decision: (
+            f"{decision['choice']}, {shown(decision['decided_at'])}" if decision["choice"] else ""
+        ),
+    },
+    "Nothing waits for a person.",
+)
+
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="What waits for a person, and what was decided.")
+
+
+@app.command("list")
+def list_decisions(
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
+    mine: Annotated[bool, typer.Option("--mine", help="Only those that you may decide.")] = False,
+    about: Annotated[
+        str | None, typer.Option(help="Only about this: the ID of an order; of an attempt, INTEGRATION/KEY.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List what waits for a person, oldest first."""
+    found = _LISTED.show(everything=everything, limit=limit, as_json=as_json, mine=mine, about=about)
+    if found and not everything:
+        console.say(f"To decide: ./hub decisions decide {found[0]['decision_id']} {found[0]['choices'][0]} --reason …")
+
+
+@app.command("decide")
+def decide(
+    decision_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="As ./hub decisions list shows it.")],
+    choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
+    reason: Annotated[str, typer.Option(help="How you know. Kept in the audit trail.")],
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Decide what something waits for. Once: the second one to decide is refused."""
+    body = {"choice": choice, "reason": reason}
+    found = repeatable.send(path_of("decisions", decision_id, "decide"), body, key)
+    if as_json:
+        console.show_json(found)
+        return
+    console.success(f"Decision {decision_id} about {found['about']}: {found['choice']}.")
