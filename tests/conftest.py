@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +16,12 @@ from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.stack.postgres import HUB_OPTIONS, PostgresServer
 from crossdock.sync import Systems
 from crossdock.sync.landing import Landing
+from tests.hub_databases import HubDatabases
 from tests.shop import connect, free_port
 from tests.streams import INVENTORY
 
 #: Certificates of our own, for tests over TLS; the vendor's own contract.
 pytest_plugins = ["tests.tls", "tests.vendor_contract"]
-
-_numbers = itertools.count()
 
 #: No example has a deadline: how long one takes is a matter of the machine. `./hub test --deep` makes thousands.
 settings.register_profile("gate", deadline=None)
@@ -52,19 +50,22 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def hub_databases(postgres: PostgresServer) -> HubDatabases:
+    return HubDatabases(postgres)
+
+
 @pytest.fixture
-def hub_dsn(postgres: PostgresServer) -> Iterator[str]:
+def hub_dsn(postgres: PostgresServer, hub_databases: HubDatabases) -> Iterator[str]:
     """
     A migrated, empty hub database of the test's own.
 
     Without TLS and Kerberos, which it has not: their libraries keep locks, and a forked child that is to
     connect would wait for ever for one that a thread had when it was forked.
     """
-    name = f"hub_{next(_numbers)}"
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template STRATEGY file_copy")
-        yield f"{postgres.dsn(name)}?sslmode=disable&gssencmode=disable"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    name, uses = hub_databases.take()
+    yield f"{postgres.dsn(name)}?sslmode=disable&gssencmode=disable"
+    hub_databases.give_back(name, uses)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from crossdock.core.settings import settings
 from crossdock.stack.postgres import PostgresServer
 from tests.api.conftest import SIMPLE, serve
 from tests.api.conftest import Hub as ServedHub
+from tests.hub_databases import HubDatabases
 from tests.streams import define_shop
 
 
@@ -85,12 +86,10 @@ def served(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -
 
 
 @pytest.fixture
-def hub_dsn(served: ServedHub, postgres: PostgresServer) -> str:
-    """The database of the served hub, migrated and empty: the server has one address for it, so it is made anew."""
+def hub_dsn(served: ServedHub, hub_databases: HubDatabases) -> str:
+    """The database of the served hub, migrated and empty: the server has one address for it, so it keeps its name."""
     name = psycopg.conninfo.conninfo_to_dict(served.dsn)["dbname"]
-    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE hub_template STRATEGY file_copy")
+    hub_databases.renew(str(name))
     return f"{served.dsn}?sslmode=disable&gssencmode=disable"
 
 
