@@ -129,12 +129,19 @@ REACHES = {
     "demo/integration_steps.py": {"commerce", "connectors", "db", "sync"},  # puts a declaration into its folder
     "demo/order_steps.py": {"commerce", "db"},  # fills a shelf
     "demo/sync_steps.py": {"commerce", "db", "sync"},
+    "export.py": {"app"},  # reads a whole view where it is
     "integrations.py": {"connectors", "integrations"},  # `validate`, and the settings before a secret is typed
     "new/dataset_code.py": {"commerce", "sync"},  # writes code from the declaration of a dataset
     "prepare.py": {"app", "db", "integrations", "observability"},
     "overview.py": {"db", "maintenance"},  # for status, where the API does not answer
     "profile.py": {"bench"},
-    "reference.py": {"api", "connectors", "integrations", "maintenance"},  # the pages of routes, connectors, alerts
+    "reference.py": {
+        "api",
+        "connectors",
+        "db",
+        "integrations",
+        "maintenance",
+    },  # pages of routes, connectors, views, alerts
     "session.py": {"db"},  # for audit.py and verify_dataset.py
     "verify_dataset.py": {"connectors", "db", "sync"},
 }

@@ -116,6 +116,8 @@ OUR_OWN_WORDS = {
         "bench orders",
         "backup",
         "clean",
+        "export",
+        "psql",
         "restore",
     ),
     *("new connector", "new stream", "new subscriber"),

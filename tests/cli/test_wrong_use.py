@@ -70,11 +70,19 @@ def test_an_id_is_never_a_path(hub: Hub, name: str) -> None:
 def test_every_command_takes_json_but_those_that_speak_to_people() -> None:
     """
     What `test` and `prepare` say is for people and a container's log; `new` writes files for a developer; `sandbox
-    credentials` prints nothing but a document.
+    credentials` prints nothing but a document; `psql` is another program.
     """
     without = {name for name, command in commands() if not _takes_json(command)}
 
-    assert without == {"test", "prepare", "new connector", "new stream", "new subscriber", "sandbox credentials"}
+    assert without == {
+        "test",
+        "prepare",
+        "new connector",
+        "new stream",
+        "new subscriber",
+        "psql",
+        "sandbox credentials",
+    }
 
 
 def _takes_json(command: Any) -> bool:

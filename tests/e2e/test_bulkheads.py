@@ -152,7 +152,8 @@ def frozen(stack: Watched) -> Callable[[], None]:
     server = psutil.Process(stack.parts["postgres-hub"]["pid"])
     stopped = [server, *server.children(recursive=True)]
     for process in stopped:
-        process.send_signal(signal.SIGSTOP)
+        with suppress(psutil.NoSuchProcess):  # a session that has ended meanwhile
+            process.send_signal(signal.SIGSTOP)
 
     def wake() -> None:
         for process in stopped:

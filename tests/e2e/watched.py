@@ -135,7 +135,7 @@ class Watched:
         with Store(self.dsn) as store:
             while (found := broken(shop, store, overlap=timedelta(minutes=5))) and time.monotonic() < until:
                 time.sleep(0.2)
-        assert found == []
+        assert found == [], found
 
     def _source(self) -> Commercetools:
         return Commercetools.signed_in(

@@ -84,6 +84,14 @@ class Commands(LazyCommandGroup):
         ),
         "events": LazyCommand("crossdock.cli.events:app", "Inspect events, delivery status and replays."),
         "audit": LazyCommand("crossdock.cli.audit:app", "Read and verify the audit trail."),
+        "psql": LazyCommand(
+            "crossdock.cli.psql:psql",
+            "Open psql on the views of the local stack, read-only.",
+            {"context_settings": {"allow_extra_args": True, "ignore_unknown_options": True}},
+        ),
+        "export": LazyCommand(
+            "crossdock.cli.export:export", "Write a view of the hub's data to a Parquet or CSV file."
+        ),
         "login": LazyCommand("crossdock.cli.login:login", "Log in to a hub on another machine."),
         "logout": LazyCommand("crossdock.cli.login:logout", "Forget the login."),
         "sandbox": LazyCommand("crossdock.cli.sandbox:app", "Control the simulated retailer: change, break, repair."),

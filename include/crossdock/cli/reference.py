@@ -42,6 +42,7 @@ def pages() -> dict[str, str]:
         "connectors.md": connectors(),
         "declarations.md": declarations(),
         "alerts.md": alerts(),
+        "data.md": data(),
     }
 
 
@@ -257,6 +258,25 @@ def alerts() -> str:
         lines += [*(f"> {line}" for line in textwrap.wrap(kind.example, 118)), ""]
         command = f" `{kind.command.format(subject=_PLACEHOLDER, stream=_STREAM)}`" if kind.command else ""
         lines += [_wrapped(f"{kind.hub_does} **What to do:** {kind.next_step}{command}"), ""]
+    return "\n".join(lines)
+
+
+def data() -> str:
+    """List the views for analysts, with each column."""
+    from crossdock.db import views  # noqa: PLC0415  only this page needs it
+
+    lines = ["# Data", "", _GENERATED]
+    lines += [
+        _paragraph(
+            "The views of the schema `crossdock`, for analysts. `***` marks personal data: it is masked here, and in full in "
+            "`crossdock_personal`. How to read them: [Query the data](../how-to/query-the-data.md)."
+        ),
+        "",
+    ]
+    for view in views.VIEWS:
+        lines += [f"## {view.name}", "", view.comment, "", "| column | | |", "| --- | --- | --- |"]
+        lines += [f"| `{each.name}` | {'***' if each.personal else ''} | {each.comment} |" for each in view.columns]
+        lines.append("")
     return "\n".join(lines)
 
 

@@ -334,6 +334,8 @@ def _report_moved_ports(numbers: dict[str, int], progress: Progress) -> None:
 
 
 def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, PostgresServer]:
+    from crossdock.db import views  # noqa: PLC0415  loads the database driver
+
     both = servers(numbers, secrets)
     owners = {
         "postgres-metadata": ("airflow", secrets.metadata_password),
@@ -347,6 +349,8 @@ def _start_databases(numbers: dict[str, int], secrets: Secrets) -> dict[str, Pos
         processes.save_record(name, pid, port=server.port, log=server.log)
         owner, password = owners[name]
         server.create_database(owner, owner=owner, password=password)
+        if name == "postgres-hub":
+            server.create_reader(views.READER, secrets.reader_password, database=owner, schema=views.schema_of("hub"))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(start, both))

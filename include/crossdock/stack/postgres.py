@@ -180,6 +180,24 @@ class PostgresServer:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, holder))
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
 
+    def create_reader(self, name: str, password: str, *, database: str, schema: str) -> None:
+        """Create the role *name*, which may log in to *database* and only reads. A second call only sets the password."""
+        import psycopg  # noqa: PLC0415
+        from psycopg import sql  # noqa: PLC0415
+
+        with psycopg.connect(self.dsn(), autocommit=True, require_auth=_SCRAM) as connection:
+            role, secret = sql.Identifier(name), sql.Literal(password)
+            known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+            verb = sql.SQL("ALTER" if known else "CREATE")
+            connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, secret))
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), role))
+            connection.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(role))
+            connection.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(role, sql.Identifier(schema)))
+
+    def program(self, name: str) -> Path:
+        """Find one of PostgreSQL's programs, of the server's version."""
+        return self._location.programs / name
+
     def system_identifier(self) -> str:
         """Read the id of this data directory, which differs from that of a new one in the same place."""
         import psycopg  # noqa: PLC0415

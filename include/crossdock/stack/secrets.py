@@ -27,6 +27,8 @@ class Secrets:
     #: The roles `airflow` and `hub`; each owns one database and nothing else.
     metadata_password: str = field(repr=False)
     hub_password: str = field(repr=False)
+    #: The role `hub_reader`, which reads the views for analysts and nothing else.
+    reader_password: str = field(repr=False)
     #: Airflow's users: admin, otto (operator), vera (viewer).
     admin_password: str = field(repr=False)
     otto_password: str = field(repr=False)

@@ -1,0 +1,64 @@
+"""./hub export: a view of the hub's data as a file for other tools."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossdock.cli import console
+from crossdock.cli.options import Json
+from crossdock.cli.session import local_store
+from crossdock.core.errors import BadRequest
+
+
+def export(
+    dataset: Annotated[str, typer.Argument(help="A view: orders, order_lines, products, inventory, events …")],
+    form: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="The file; DATASET.FORMAT in this folder if absent.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a file that exists.")] = False,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Personal data in full. Needs --reason; the audit trail names you.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why you need personal data.")] = "",
+    for_spreadsheets: Annotated[
+        bool, typer.Option("--for-spreadsheets", help="In CSV, put ' before what a spreadsheet takes for a formula.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Write a view of the hub's data to a file, as it is at one instant. Personal data is masked.
+
+    Example: ./hub export orders --format csv --to orders.csv
+    """
+    from crossdock.app import exports  # noqa: PLC0415  loads the database driver
+
+    if form not in ("parquet", "csv"):
+        raise BadRequest(f"There is no format {form!r}. Use parquet or csv")
+    exports.find(dataset)
+    path = to or Path(f"{dataset}.{form}")
+    with local_store() as store:
+        if personal:
+            exports.record_personal(store, f"view/{dataset}", actor=f"cli:{getpass.getuser()}", reason=reason)
+        with console.progress(f"Exporting {dataset}") as bar:
+            rows = exports.write_whole(
+                path,
+                lambda file: exports.export(
+                    store,
+                    dataset,
+                    file,
+                    "csv" if form == "csv" else "parquet",
+                    personal=personal,
+                    for_spreadsheets=for_spreadsheets,
+                    progress=lambda count: bar.update(f"{count:,} rows"),
+                ),
+                replace=replace,
+            )
+    if as_json:
+        console.show_json({"file": str(path), "rows": rows, "bytes": path.stat().st_size})
+        return
+    console.success(f"{rows:,} rows of {dataset} are in {path}")

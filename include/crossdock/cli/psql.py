@@ -1,0 +1,42 @@
+"""./hub psql: PostgreSQL's own client on the views for analysts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+
+from crossdock.cli.session import running_stack
+from crossdock.core.errors import BadRequest
+from crossdock.stack import needs
+
+
+def psql(
+    context: typer.Context,
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Personal data in full, for an hour. Needs --reason.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why you need personal data; for the audit trail.")] = "",
+) -> None:
+    """
+    Open PostgreSQL's psql on the views of the local stack, read-only. Extra arguments are passed to psql.
+
+    Example: ./hub psql -c "SELECT sku, available FROM availability LIMIT 5"
+    """
+    from crossdock.stack import analysts  # noqa: PLC0415  loads the database driver
+
+    if reason and not personal:
+        raise BadRequest("--reason is for --personal: masked data needs none")
+    stack = running_stack(*needs.DATABASE)
+    with analysts.personal_reader(stack, reason=reason) if personal else nullcontext(analysts.reader(stack)) as login:
+        environment = {**os.environ, **login.environment()}
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for psql: it ends a statement
+        try:
+            ended = subprocess.run([str(login.program), *context.args], env=environment, check=False)
+        finally:
+            signal.signal(signal.SIGINT, before)
+    raise typer.Exit(ended.returncode)

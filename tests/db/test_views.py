@@ -1,0 +1,148 @@
+"""The views for analysts: a contract with comments, personal data masked, and read by a role that can do nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from crossdock.app.streams import all_datasets
+from crossdock.commerce.event_types import event_types
+from crossdock.db import views
+from crossdock.stack.postgres import PostgresServer
+
+PROJECT = Path(__file__).parents[2]
+QUERIES = re.findall(r"```sql\n(.*?)```", (PROJECT / "docs/how-to/query-the-data.md").read_text(), re.DOTALL)
+
+#: Of each view of records, the dataset whose declaration says what is personal.
+DATASETS = {
+    "orders": "orders",
+    "products": "products",
+    "prices": "prices",
+    "inventory": "inventory",
+    "customers": "customers",
+}
+
+
+@pytest.fixture
+def owner(hub_dsn: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(hub_dsn, autocommit=True, options="-c search_path=hub") as connection:
+        yield connection
+
+
+@pytest.fixture
+def analyst(hub_dsn: str, postgres: PostgresServer) -> Iterator[psycopg.Connection]:
+    """A connection of the role that reads the views."""
+    database = psycopg.conninfo.conninfo_to_dict(hub_dsn)["dbname"]
+    postgres.create_reader(views.READER, "read", database=str(database), schema="crossdock")
+    views.make(hub_dsn)
+    with psycopg.connect(hub_dsn, user=views.READER, password="read", autocommit=True) as connection:
+        yield connection
+    with psycopg.connect(hub_dsn, autocommit=True) as superuser:
+        superuser.execute(f"DROP OWNED BY {views.READER}".encode())
+    with psycopg.connect(postgres.dsn(), autocommit=True) as superuser:
+        superuser.execute(f"DROP ROLE {views.READER}".encode())
+
+
+def _add_customer(owner: psycopg.Connection) -> None:
+    owner.execute(
+        "INSERT INTO customers (integration, id, version, email, first_name, last_name, company_name, addresses,"
+        "                       created_at, last_modified_at, batch_id)"
+        " VALUES ('commercetools', 'c-1', 1, 'ada@example.com', 'Ada', '', NULL, '[]', now(), now(), 1)"
+    )
+
+
+def test_every_column_of_every_view_has_a_comment(owner: psycopg.Connection) -> None:
+    without = owner.execute(
+        "SELECT attrelid::regclass::text, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relnamespace::regnamespace::text IN ('crossdock', 'crossdock_personal') AND attnum > 0"
+        "   AND coalesce(col_description(attrelid, attnum), '') = ''"
+    ).fetchall()
+    known = owner.execute("SELECT count(*) FROM pg_views WHERE schemaname = 'crossdock'").fetchone()
+
+    assert without == []
+    assert known == (len(views.VIEWS),)
+
+
+def test_what_is_personal_is_what_the_datasets_declare() -> None:
+    """A personal field that a view forgets to mask would be read by everybody."""
+    declared = {dataset.name: dataset.personal_fields for dataset in all_datasets()}
+    for view in views.VIEWS:
+        if view.name in DATASETS:
+            names = {column.name for column in view.columns}
+            masked = {column.name for column in view.columns if column.personal}
+            assert masked == declared[DATASETS[view.name]] & names, view.name
+
+
+def test_events_that_may_name_a_person_are_masked() -> None:
+    declared = {name for name, event_type in event_types().items() if event_type.personal == frozenset()}
+    of_records = {d.event_type for d in all_datasets() if d.personal_fields == frozenset() and d.name != "records"}
+
+    assert set(views.IMPERSONAL_EVENTS) == declared | of_records
+
+
+def test_personal_data_is_masked_and_the_other_schema_has_it(owner: psycopg.Connection) -> None:
+    _add_customer(owner)
+    asked = "SELECT email, first_name, last_name, company_name FROM {}.customers"
+
+    assert owner.execute(asked.format("crossdock").encode()).fetchall() == [("***", "***", "", None)]
+    assert owner.execute(asked.format("crossdock_personal").encode()).fetchall() == [
+        ("ada@example.com", "Ada", "", None)
+    ]
+
+
+def test_an_event_about_a_person_has_neither_key_nor_data(owner: psycopg.Connection) -> None:
+    for number, event_type in enumerate(("crossdock.stock.changed", "crossdock.customer.changed", "unheard.of")):
+        owner.execute(
+            "INSERT INTO event (event_id, source, type, subject, time, partition_key, schema_version, data)"
+            " VALUES (%s, '/x', %s, 'subject', now(), 'key', 1, %s)",
+            [str(number), event_type, Jsonb({"email": "ada@example.com"})],
+        )
+    shown = owner.execute("SELECT subject, partition_key, data FROM crossdock.events ORDER BY event_id").fetchall()
+
+    assert shown == [("subject", "key", {"email": "ada@example.com"}), (None, None, None), (None, None, None)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM hub.customers",
+        "SELECT * FROM hub.audit_entry",
+        "SELECT * FROM crossdock_personal.customers",
+        "DELETE FROM crossdock.orders",
+        "CREATE TABLE crossdock.of_mine (a int)",
+        "CREATE SCHEMA of_mine",
+    ],
+)
+def test_the_role_reads_the_views_and_can_do_nothing_else(analyst: psycopg.Connection, statement: str) -> None:
+    analyst.execute("SET default_transaction_read_only = off")  # it may: the rights are what counts
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        analyst.execute(statement.encode())
+
+
+def test_the_page_has_ten_queries() -> None:
+    assert len(QUERIES) == 10
+
+
+@pytest.mark.parametrize("number", range(len(QUERIES)))
+def test_a_query_of_the_page_works_as_it_is_written(analyst: psycopg.Connection, number: int) -> None:
+    analyst.execute(QUERIES[number].encode())
+
+
+def test_a_view_that_others_built_on_ours_is_kept(hub_dsn: str, owner: psycopg.Connection) -> None:
+    owner.execute("CREATE SCHEMA ours")
+    owner.execute("CREATE VIEW ours.open_orders AS SELECT order_id FROM crossdock.orders")
+    owner.execute("COMMENT ON SCHEMA crossdock IS 'of an earlier version'")
+    views.make(hub_dsn)
+
+    assert owner.execute("SELECT * FROM ours.open_orders").fetchall() == []
+    assert owner.execute("SELECT obj_description('crossdock'::regnamespace)").fetchone() != ("of an earlier version",)
+
+
+def test_two_hubs_of_one_database_have_views_of_their_own() -> None:
+    assert views.schema_of("hub") == "crossdock"
+    assert views.schema_of("lyon", personal=True) == "lyon_crossdock_personal"
