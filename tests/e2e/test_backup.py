@@ -141,7 +141,7 @@ def test_nothing_of_the_backups_instant_is_lost_and_nobody_pays_twice(
         assert again["state"] == early[0]["state"]
         charged = [move for move in gateway.ledger() if move[0] == "captured"]
         assert len(charged) == 4, "three early ones and the late one, each once"
-        with psycopg.connect(stack.dsn) as hub:
+        with psycopg.connect(stack.dsn) as database:
             # They are of no record: to the promises, they are events without a change.
-            hub.execute("DELETE FROM hub.event WHERE partition_key = 'LOAD'")
+            database.execute("DELETE FROM hub.event WHERE partition_key = 'LOAD'")
         stack.assert_promises()
