@@ -114,6 +114,7 @@ OUR_OWN_WORDS = {
         "bench faults",
         "bench growth",
         "bench orders",
+        "bench restore",
         "backup",
         "clean",
         "export",

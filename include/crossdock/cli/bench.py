@@ -42,6 +42,9 @@ class Benchmarks(LazyCommandGroup):
         "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
         "faults": LazyCommand("crossdock.cli.bench_faults:bench_faults", "Kill, freeze and fill each part of a stack."),
         "orders": LazyCommand("crossdock.cli.bench_orders:bench_orders", "Measure orders, from request to confirmed."),
+        "restore": LazyCommand(
+            "crossdock.cli.bench_restore:bench_restore", "Measure a backup, its restore, and what follows it."
+        ),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 

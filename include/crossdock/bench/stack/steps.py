@@ -28,9 +28,10 @@ from crossdock.client.sandbox import SandboxControl
 from crossdock.core.ids import sync_dag
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.db.database import Store
-from crossdock.stack import lifecycle, processes
+from crossdock.stack import lifecycle, postgres_location, processes
 from crossdock.stack.home import project
 from crossdock.stack.lifecycle import Stack
+from crossdock.stack.starts import POSTGRES
 from crossdock.sync import ledger
 
 _STREAM = "commercetools.inventory"
@@ -55,14 +56,23 @@ def own_home() -> Iterator[Path]:
             yield folder
         finally:
             lifecycle.down()
+            for home in folder.iterdir():
+                destroy(home)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def destroy(home: Path) -> None:
+    """Delete the home of a stopped stack, with what was moved of its servers."""
+    for name in POSTGRES:
+        postgres_location.remove(postgres_location.locate(home / name), home / name)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def starts(folder: Path, say: Say) -> Iterator[Start]:
     """Start three times: as on a new machine without bytecode, as after an installation, and with the data there."""
     yield _up("first, without bytecode", say, {"PYTHONPYCACHEPREFIX": str(folder / "no-bytecode")})
     lifecycle.down()
-    shutil.rmtree(os.environ["HUB_HOME"], ignore_errors=True)
+    destroy(Path(os.environ["HUB_HOME"]))
     os.environ["HUB_HOME"] = str(folder / "second")
     yield _up("first, with bytecode", say, {})
     lifecycle.down()
