@@ -30,6 +30,7 @@ MATRIX = {
     ("GET", "/v1/records/{stream}"): ANYONE,
     ("GET", "/v1/runs"): ANYONE,
     ("GET", "/v1/runs/{run_id}"): ANYONE,
+    ("GET", "/v1/runs/{run_id}/rows"): ANYONE,
     ("GET", "/v1/kinds"): ANYONE,
     ("GET", "/v1/kinds/{kind}"): ANYONE,
     ("GET", "/v1/integrations"): ANYONE,

@@ -102,3 +102,20 @@ def test_days_of_a_backfill_are_listed_before_it_starts(hub: Hub) -> None:
         assert hub.call("GET", f"{path}?{wrong}", "vera").status_code == 400, wrong
 
     assert days.json() == {"days": ["2026-01-01", "2026-01-02", "2026-01-03"]}
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_record_is_read_as_the_hub_had_it(hub: Hub) -> None:
+    """Its own clock and the source's are two questions."""
+    path = "/v1/records/commercetools.inventory?key=CHEST"
+    before = hub.call("GET", f"{path}&known_at=2026-11-21T00:00:00Z", "vera")
+    now = hub.call("GET", f"{path}&known_at=2199-01-01T00:00:00Z", "vera")
+
+    assert before.status_code == 404
+    assert (
+        "The hub did not have 'CHEST' of commercetools.inventory at 2026-11-21T00:00:00.000Z. It first knew it at"
+        in (before.json()["detail"])
+    )
+    assert [row["id"] for row in now.json()["records"]] == ["r-1"]
+    assert now.json()["known_at"] == "2199-01-01T00:00:00Z"
+    assert now.json()["waiting"] == []

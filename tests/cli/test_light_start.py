@@ -61,7 +61,7 @@ RUN = {
     "seconds": 1.0,
     "landed": 0,
     "started_at": "2026-01-01T00:00:00Z",
-    "counts": {"read": 1, "inserted": 1},
+    "counts": {"read": 1, "inserted": 1, "updated": 0, "unchanged": 0, "stale": 0, "rejected": 0, "held": 0},
     "lines": {"read": 0},
     "calls": {"calls": 0, "avoided": 0},
 }
@@ -143,6 +143,7 @@ ANSWERS: dict[str, Any] = {
     "/hub/v1/replays/1/stop": {**REPLAY, "state": "stopped"},
     "/hub/v1/runs": {"runs": [RUN], "next_cursor": None},
     "/hub/v1/runs/r": RUN,
+    "/hub/v1/runs/r/rows": {"rows": [], "next_cursor": None},
     "/hub/v1/streams": {"streams": [STREAM]},
     "/hub/v1/streams/shop.inventory/backfill-days": {"days": []},
     "/hub/v1/integrations": {"integrations": [], "next_cursor": None},
@@ -217,7 +218,8 @@ CALLS_THE_API = (
     *("dead-letters list", "dead-letters show 1", "dead-letters fix 1 --set a=1", "dead-letters stop 1"),
     *("dead-letters replay 1", "dead-letters discard 1 --reason x"),
     *("events tail", "events show 1-1", "events status", "events replay", "events replay --yes", "events rebuild"),
-    *("runs --stream inventory", "run show r", "show inventory A", "audit list --json"),
+    *("runs --stream inventory", "run show r", "run rows r", "events list --run r", "quarantine list --run r"),
+    *("show inventory A", "audit list --json"),
     *("sync inventory --full", "backfill inventory --from 2026-01-01 --to 2026-01-02"),
 )
 

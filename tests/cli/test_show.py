@@ -43,3 +43,14 @@ def test_a_time_before_the_first_version_of_a_record_is_reported(hub: Hub, store
     assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.text
     assert "2026-11-20T17:30:00.000Z" in before.text
     assert "The hub has no 'SIDEBOARD-OAK-02' of commercetools.inventory" in unknown.text
+
+
+def test_a_record_is_shown_as_the_hub_had_it(hub: Hub, store: Store) -> None:
+    """The source changed it in November 2026, and the hub learnt of it when it was loaded."""
+    Triage(store).sync(entry())
+
+    now = hub("show", "inventory", "SIDEBOARD-OAK-01", "--known-at", "2199-01-01")
+    before = hub("show", "inventory", "SIDEBOARD-OAK-01", "--known-at", "2026-11-21")
+
+    assert (now.code, before.code) == (0, 2)
+    assert "The hub did not have 'SIDEBOARD-OAK-01' of commercetools.inventory" in before.text

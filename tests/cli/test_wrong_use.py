@@ -124,7 +124,7 @@ def test_every_command_explains_a_wrong_time_in_the_same_words(hub: Hub, words: 
     assert "has no time zone. For UTC, use 2026-11-21T09:30Z" in naive.text
 
 
-@pytest.mark.parametrize("verb", [["tail"], ["replay"]])
+@pytest.mark.parametrize("verb", [["tail"], ["list"], ["replay"]])
 def test_an_unknown_event_type_is_refused_with_the_nearest(hub: Hub, verb: list[str]) -> None:
     """An empty answer would look as if there were no events."""
     ended = hub("events", *verb, "--type", "stock.changed")

@@ -32,6 +32,8 @@ from crossdock.events.replay import service as replay_service
 from crossdock.events.replay.repository import Replay
 from crossdock.events.status import delivery_status
 from crossdock.events.store import Selection
+from crossdock.sync import ledger
+from crossdock.sync.ledger import Run
 
 router = Router(tags=["events"])
 
@@ -170,7 +172,7 @@ class EventReplayBody(EventSelection):
     summary="List events",
     dependencies=[guard(Role.VIEWER)],
     response_model=EventsPage,
-    responses={200: _PAGE, **documented(410)},
+    responses={200: _PAGE, **documented(404, 410)},
 )
 def list_events(
     store: OpenStore,
@@ -181,6 +183,14 @@ def list_events(
     ] = None,
     key: Annotated[str | None, Query(max_length=512, pattern=PLAIN)] = None,
     silent: bool = False,
+    run_id: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            pattern=PLAIN,
+            description="Only what this run wrote, silent or not, while the events and the run are kept.",
+        ),
+    ] = None,
     latest: Annotated[
         bool, Query(description="Begin with the latest events instead of the first; not with a cursor.")
     ] = False,
@@ -190,7 +200,8 @@ def list_events(
     """
     List events as CloudEvents, in the order of the store. Personal data is masked; get one event to see it.
 
-    The cursor stays right while events arrive. 410 says that events after it were deleted, after their retention.
+    The cursor stays right while events arrive. 410 says that events after it were deleted, after their retention; 404 that
+    there is no such run.
     """
     selection = Selection(
         after=_position_of(cursor) if cursor else ORIGIN,
@@ -199,6 +210,8 @@ def list_events(
         silent=silent,
     )
     with store.transaction() as work:
+        if run_id is not None:
+            selection = _of_run(ledger.get(work, run_id), selection)
         if latest and cursor is None:
             # Before the events: what comes after them comes after this.
             after = event_store.horizon(work)
@@ -207,6 +220,13 @@ def list_events(
         else:
             events, after = event_store.follow(work, selection, limit=limit)
     return _page(request, [personal_data.masked_event(event) for event in events], _cursor_of(after))
+
+
+def _of_run(run: Run, selection: Selection) -> Selection:
+    """Narrow *selection* to what *run* wrote. A batch is written before its run ends."""
+    return msgspec.structs.replace(
+        selection, silent=True, correlation_id=run.run_id, since=run.started_at, until=run.finished_at
+    )
 
 
 def _page(request: Request, events: list[Event], cursor: str) -> Response:

@@ -13,7 +13,7 @@ from crossdock.core.pages import LARGEST_PAGE
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="At most this many per page.")]
 
 
-def cursor_like(pattern: str) -> Any:
+def cursor_like(pattern: str, *, longest: int = 200) -> Any:
     """
     Declare the parameter of a cursor that matches *pattern*.
 
@@ -21,7 +21,7 @@ def cursor_like(pattern: str) -> Any:
     nothing. For clients it is opaque.
     """
     return Query(
-        pattern=pattern, max_length=200, description="`next_cursor` of the previous page; absent for the first."
+        pattern=pattern, max_length=longest, description="`next_cursor` of the previous page; absent for the first."
     )
 
 

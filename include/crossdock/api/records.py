@@ -37,9 +37,10 @@ class RecordsDocument(BaseModel):
     stream: str = Field(examples=["commercetools.inventory"])
     key: str
     as_of: datetime | None
+    known_at: datetime | None
     records: list[dict[str, Any]] = Field(description="Column → value, one object for each record.")
     waiting: list[WaitingDocument] = Field(
-        description="Versions of these records that came later and wait in quarantine; empty if the records are asked as of a time."
+        description="Versions of these records that came later and wait in quarantine; empty if the records are asked for as of a time."
     )
 
 
@@ -61,20 +62,32 @@ def show_records(
         ),
     ],
     as_of: Annotated[
-        QueryTimestamp | None, Query(description="As they were at this time, by the source's clock.")
+        QueryTimestamp | None,
+        Query(description="As they were at this time, by the source's clock and by all that the hub knows by now."),
+    ] = None,
+    known_at: Annotated[
+        QueryTimestamp | None,
+        Query(
+            description="As the hub had them at this time, by its own clock; with `as_of`, what it would have answered then."
+        ),
     ] = None,
 ) -> RecordsDocument:
     """Read records. Personal data is shown to operators only, and recorded in the audit trail."""
     found = find_stream(stream)
-    rows = records.look_up(store, found, key, at=as_of)
-    waiting = [] if as_of else records.waiting(store, found, rows)
+    rows = records.look_up(store, found, key, at=as_of, known_at=known_at)
+    waiting = [] if as_of or known_at else records.waiting(store, found, rows)
     fields = personal_data.fields_of(found.dataset.name)
     # The trail is kept for ever, and many may read it: a key that is personal is not in it.
     named = rows[0]["id"] if personal_data.has_personal_key(found.dataset.name) else key
     is_shown = personal_data.reveal(store, caller, f"records/{stream}/{named}", rows, fields)
     shown = rows if is_shown else personal_data.masked(rows, fields)
     return RecordsDocument(
-        stream=stream, key=key, as_of=as_of, records=shown, waiting=[_waiting(one) for one in waiting]
+        stream=stream,
+        key=key,
+        as_of=as_of,
+        known_at=known_at,
+        records=shown,
+        waiting=[_waiting(one) for one in waiting],
     )
 
 

@@ -17,11 +17,14 @@ from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
+from crossdock.app.streams import dataset_of
 from crossdock.core.roles import Role
 from crossdock.http import call_metrics
-from crossdock.sync import landing, ledger
+from crossdock.sync import landing, ledger, run_rows_repository
+from crossdock.sync.dataset import LONGEST_INDEXED
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, Mode, RunState
+from crossdock.sync.run_rows_repository import Outcome, Place, Row
 
 router = Router(prefix="/runs", tags=["runs"])
 
@@ -88,6 +91,40 @@ class RunsPage(BaseModel):
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
+class RowDocument(BaseModel):
+    """What became of one version of a record."""
+
+    outcome: Outcome
+    record_id: str
+    record_key: str | None = Field(
+        description="The business key, masked where it is personal; null if it is not known."
+    )
+    version: int | None = Field(description="Null for a record that is held: the next run reads it again.")
+    item_id: int | None = Field(description="The item in quarantine of a record that was rejected.")
+    cause: str | None = Field(description="The first rule that a rejected record failed, when it was read last.")
+
+
+class RowsPage(BaseModel):
+    """Rows of a run, by the record's ID."""
+
+    run_id: str
+    stream: str
+    counts: CountsDocument = Field(
+        description="All outcomes. Of `unchanged` and `stale` records the hub keeps only the number."
+    )
+    rows: list[RowDocument]
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
+
+
+RunId = Annotated[str, Path(max_length=200, pattern=PLAIN)]
+_NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such run."}}
+#: The outcome, the version and, in hexadecimal, the record's ID, which may have any character: at most four bytes, or one
+#: that UTF-8 cannot hold, written with six.
+_ROW_CURSOR = r"^(inserted|updated|rejected|held)\.-?[0-9]{1,19}\.([0-9a-f]{2})+$"
+_LONGEST_ROW_CURSOR = 30 + 12 * LONGEST_INDEXED
+#: The largest that PostgreSQL stores.
+_LAST_VERSION = 2**63 - 1
+
 #: Microseconds since 1970, and the run's id.
 _CURSOR = r"^[0-9]{1,16}\.[A-Za-z0-9_.-]{1,150}$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -127,9 +164,9 @@ def list_runs(
     "/{run_id}",
     summary="Get a run",
     dependencies=[guard(Role.VIEWER)],
-    responses={404: {"model": ProblemDocument, "description": "There is no such run."}},
+    responses=_NONE,
 )
-def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, pattern=PLAIN)]) -> RunDetailDocument:
+def show_run(store: OpenStore, run_id: RunId) -> RunDetailDocument:
     with store.transaction() as work:
         run = ledger.get(work, run_id)
         landed = sum(page.records for page in landing.pages_of(work, run_id))
@@ -140,6 +177,56 @@ def show_run(store: OpenStore, run_id: Annotated[str, Path(max_length=200, patte
         landed=landed,
         calls=CallsDocument.of(usage),
     )
+
+
+@router.get("/{run_id}/rows", summary="List the rows of a run", dependencies=[guard(Role.VIEWER)], responses=_NONE)
+def list_rows(
+    store: OpenStore,
+    run_id: RunId,
+    outcome: Annotated[Outcome | None, Query(description="Only rows with this outcome.")] = None,
+    cursor: Annotated[str | None, cursor_like(_ROW_CURSOR, longest=_LONGEST_ROW_CURSOR)] = None,
+    limit: Limit = 50,
+) -> RowsPage:
+    """
+    List what became of each record of a run: those that it inserted, updated or rejected, and those that are still held.
+
+    Records that were unchanged or stale are counted only. Personal keys are masked.
+    """
+    with store.transaction() as work:
+        run = ledger.get(work, run_id)
+        found = run_rows_repository.rows_of(
+            work,
+            dataset_of(run.dataset),
+            run,
+            outcome=outcome,
+            after=_place_of_row(cursor) if cursor else None,
+            limit=limit + 1,
+        )
+    page = found[:limit]
+    return RowsPage(
+        run_id=run_id,
+        stream=run.stream,
+        counts=_counts(run.counts),
+        rows=[_row(row, run.dataset) for row in page],
+        next_cursor=_cursor_of_row(page[-1]) if len(found) > limit else None,
+    )
+
+
+def _row(row: Row, dataset: str) -> RowDocument:
+    fields = msgspec.structs.asdict(row)
+    return RowDocument(**{**fields, "record_key": personal_data.masked_key(row.record_key, dataset)})
+
+
+def _cursor_of_row(row: Row) -> str:
+    record_id, version, outcome = row.place
+    return f"{outcome}.{version}.{record_id.encode().hex()}"
+
+
+def _place_of_row(cursor: str) -> Place:
+    """Read the place in a cursor. Bytes that are no text of ours are a place, too: PostgreSQL knows all but NUL."""
+    outcome, version, record_id = cursor.split(".")
+    number = max(-_LAST_VERSION, min(_LAST_VERSION, int(version)))
+    return bytes.fromhex(record_id).decode(errors="replace").replace("\x00", ""), number, outcome
 
 
 def _cursor_of(run: Run) -> str:

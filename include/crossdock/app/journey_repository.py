@@ -184,9 +184,9 @@ SELECT created_at, 'mail:' || lpad(mail_id::text, 18, '0'), CASE WHEN state = 's
        reason, mail_id::text, json_build_object('mailer', mailer, 'recipient', recipient, 'business_key', business_key)
   FROM mail WHERE {of}"""
 
-#: The versions of records, as they came: when their batch was loaded. A fetched record's batch goes after some days.
+#: The versions of records, as they came: when the hub knew them. Rows from before the column have the time of their batch.
 _RECORDS = """
-SELECT coalesce(loaded_at, last_modified_at), concat_ws(':', 'record', lpad(version::text, 18, '0'), md5(stream || '/' || id)), NULL, 'record',
+SELECT coalesce(known_at, loaded_at, last_modified_at), concat_ws(':', 'record', lpad(version::text, 18, '0'), md5(stream || '/' || id)), NULL, 'record',
        stream, NULL, NULL, NULL, run_id, (fields || jsonb_build_object('id', id, 'version', version))::json
   FROM version LEFT JOIN sync_batch USING (batch_id)"""
 
@@ -204,7 +204,7 @@ SELECT first_seen_at, 'quarantine:' || lpad(item_id::text, 18, '0'), closed_at, 
   FROM item"""
 
 _VERSIONS = """
-SELECT integration || '.{dataset}' AS stream, id, version, batch_id, last_modified_at, jsonb_build_object({fields}) AS fields
+SELECT integration || '.{dataset}' AS stream, id, version, batch_id, known_at, last_modified_at, jsonb_build_object({fields}) AS fields
   FROM {table} WHERE {of} AND (%(platform)s::text IS NULL OR integration = %(platform)s)"""
 
 #: A product has the SKUs of all its variants.

@@ -131,3 +131,17 @@ def only_stream_of(name: str) -> ExistingStream:
 def all_datasets() -> frozenset[Schema]:
     """List the datasets of the business, and that of records without one."""
     return frozenset({*(found.schema for found in datasets().values()), Record.schema})
+
+
+def dataset_of(name: str) -> Schema:
+    """
+    Find the dataset of a *name*, which a run keeps after its stream is removed.
+
+    Raises:
+        BadRequest: it does not exist any more.
+
+    """
+    found = {dataset.name: dataset for dataset in all_datasets()}
+    if name not in found:
+        raise BadRequest(f"The hub has no dataset {name!r} any more")
+    return found[name]

@@ -29,9 +29,42 @@ Until = Annotated[datetime | None, instant_option("--until", "Only events stored
 Silent = Annotated[
     bool, typer.Option("--silent", help="Include the silent events of backfills, which are not delivered.")
 ]
+Run = Annotated[str | None, typer.Option("--run", help="Only what this run wrote, silent or not; its ID: ./hub runs")]
 _LOOK_EVERY_S = 0.5
 #: Replaces or compares a whole read model, event by event.
 _REBUILD_TIMEOUT_S = 3_600.0
+
+
+@app.command("list")
+def list_events(
+    types: Types = None,
+    key: Key = None,
+    run: Run = None,
+    silent: Silent = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    as_json: CloudEvents = False,
+) -> None:
+    """List events in their order, the oldest first: all that a run wrote, or all of a key. `tail` shows the latest."""
+    found = _oldest(hub_api(), {"type": types, "key": key, "run_id": run, "silent": silent}, limit)
+    _show(found, as_json=as_json)
+    if not found:
+        console.say("No events found.")
+    elif len(found) == limit and not as_json:
+        console.say(f"Shown are the first {limit:,}. To see more: --limit {2 * limit}")
+
+
+def _oldest(api: HubApi, query: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """Read at most *limit* events from the oldest on. The last page has a cursor, too, to follow the store: a short one is the last."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        size = min(LARGEST_PAGE, limit - len(found))
+        page = api.get("/events", cursor=cursor, limit=size, **query).document
+        found += page["events"]
+        cursor = page["next_cursor"]
+        if len(page["events"]) < size:
+            break
+    return found
 
 
 @app.command("tail")

@@ -33,6 +33,7 @@ ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quaran
 def list_items(
     stream: Annotated[str | None, typer.Option(help="Only items of this stream.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only what this run rejected; its ID: ./hub runs")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
@@ -42,7 +43,7 @@ def list_items(
     api = hub_api()
     of_stream = stream_id(api, stream)
     groups = api.get("/quarantine-causes", stream=of_stream).document["causes"]
-    items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, state=state)
+    items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, run_id=run, state=state)
     if as_json:
         console.show_json({"causes": groups, "items": items})
         return

@@ -70,7 +70,39 @@ def show_run(run: Run) -> None:
         console.show(f"  {calls(run['calls'])}")
     if run["error"]:
         console.error(run["error"])
+    if _has_rows(counts):
+        console.say(f"Record by record: ./hub run rows {run['run_id']}")
     console.say(next_step(run))
+
+
+def _has_rows(counts: Mapping[str, int]) -> bool:
+    return any(counts[name] for name in ("inserted", "updated", "rejected", "held"))
+
+
+def show_rows(
+    run_id: str, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int], *, outcome: str | None, limit: int
+) -> None:
+    """Show rows of a run as a table, and what is counted only."""
+    console.show_table(
+        f"Rows of {run_id}",
+        ["outcome", "record", "key", "version", "item", "cause"],
+        [
+            [
+                row["outcome"],
+                row["record_id"],
+                row["record_key"],
+                str(row["version"] or ""),
+                str(row["item_id"] or ""),
+                row["cause"],
+            ]
+            for row in rows
+        ],
+        empty=f"No rows are {outcome}." if outcome else "The run changed and rejected nothing.",
+    )
+    if len(rows) == limit:
+        console.say(f"Shown are the first {limit:,}. To see more: --limit {2 * limit}")
+    if counted := [f"{counts[name]:,} {name}" for name in ("unchanged", "stale") if counts[name]]:
+        console.say(f"Only counted, not listed: {' and '.join(counted)}.")
 
 
 def _sign(counts: Mapping[str, int]) -> str:
@@ -100,7 +132,7 @@ def next_step(run: Run) -> str:
         case "done":
             return _when_done(run)
         case "partial" if counts["rejected"]:
-            return "To see the rejected records: ./hub quarantine list"
+            return f"To see the rejected records: ./hub quarantine list --run {run['run_id']}"
         case "partial":
             return f"{counts['held']} records were locked and are read again by the next run: ./hub sync {stream}"
         case "held":

@@ -1,4 +1,4 @@
-"""./hub runs, ./hub run show ID."""
+"""./hub runs, ./hub run show ID, ./hub run rows ID."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
+from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
+
+RunId = Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")]
+#: The outcomes that are kept for each record, and those of which the ledger has only the number.
+_LISTED, _COUNTED = ("inserted", "updated", "rejected", "held"), ("unchanged", "stale")
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 
@@ -31,12 +36,43 @@ def runs(
 
 
 @app.command("show")
-def show(
-    run_id: Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")], as_json: Json = False
-) -> None:
+def show(run_id: RunId, as_json: Json = False) -> None:
     """Show what a run read, the outcomes, its calls, and what to do next."""
     run = hub_api().get(path_of("runs", run_id)).document
     if as_json:
         console.show_json({**run_reports.document(run), "calls": run["calls"]})
     else:
         run_reports.show_run(run)
+
+
+@app.command("rows")
+def rows(
+    run_id: RunId,
+    outcome: Annotated[str | None, typer.Option(help=f"Only rows with this outcome: {', '.join(_LISTED)}.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows to show.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """
+    List the records that a run inserted, updated, rejected or put off.
+
+    Unchanged and stale records are counted only: the hub does not keep which ones they were.
+    """
+    _refuse_unlisted(outcome)
+    api = hub_api()
+    path = path_of("runs", run_id)
+    found = api.pages(f"{path}/rows", "rows", limit=limit, outcome=outcome)
+    counts = api.get(path).document["counts"]
+    if as_json:
+        console.show_json({"run_id": run_id, "counts": counts, "rows": found})
+    else:
+        run_reports.show_rows(run_id, found, counts, outcome=outcome, limit=limit)
+
+
+def _refuse_unlisted(outcome: str | None) -> None:
+    outcomes = ", ".join(_LISTED)
+    if outcome in _COUNTED:
+        raise BadRequest(
+            f"The hub only counts {outcome} records and does not keep which ones they were. It lists: {outcomes}"
+        )
+    if outcome is not None and outcome not in _LISTED:
+        raise BadRequest(f"There is no outcome {outcome!r}. Outcomes: {outcomes}")

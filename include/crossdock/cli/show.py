@@ -18,12 +18,23 @@ from crossdock.core.paths import path_of
 def show(
     stream: StreamName,
     key: Annotated[str, typer.Argument(help="SKU, product key, order number, e-mail address of a customer.")],
-    as_of: Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")] = None,
+    as_of: Annotated[
+        datetime | None,
+        instant_option("--as-of", "As it was at this time, by the source's clock and what is known by now."),
+    ] = None,
+    known_at: Annotated[
+        datetime | None, instant_option("--known-at", "As the hub had it at this time, by its own clock.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show a record by its key, as it is, or as it was at any time."""
     api = hub_api()
-    found = api.get(path_of("records", stream_named(api, stream)["id"]), key=key, as_of=optional_text(as_of)).document
+    found = api.get(
+        path_of("records", stream_named(api, stream)["id"]),
+        key=key,
+        as_of=optional_text(as_of),
+        known_at=optional_text(known_at),
+    ).document
     if as_json:
         console.show_json(found)
         return

@@ -68,7 +68,7 @@ _IN_ORDER = b"SELECT set_config('enable_sort', 'off', true)"
 
 #: The planner takes a filter on a key for a reason to read everything: it does not know how few ranges have the key.
 _BY_INDEX = b"SELECT set_config('enable_seqscan', 'off', true)"
-#: Only the filters by key are left then: in the order of the events, five million would be read one by one.
+#: Only the filters by key, and by the time of a run, are left then: in the order of the events, five million would be read one by one.
 _BY_KEY = (
     b"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_indexscan', 'off', true),"
     b" set_config('enable_indexonlyscan', 'off', true)"
@@ -80,6 +80,7 @@ _FILTER = """
    AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s)) AND (%(key)s::text IS NULL OR partition_key = %(key)s)
    AND (%(since)s::timestamptz IS NULL OR stored_at >= %(since)s)
    AND (%(until)s::timestamptz IS NULL OR stored_at < %(until)s) AND (%(silent)s OR NOT silent)
+   AND (%(correlation_id)s::text IS NULL OR correlation_id = %(correlation_id)s)
 """
 
 _SELECT = f"""
@@ -130,6 +131,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     #: Include the silent events of backfills, which are not delivered to subscribers.
     silent: bool = False
+    #: Only what one run or request wrote. It has no index: give *since* and *until*, too.
+    correlation_id: str | None = None
 
 
 def append(work: Work, events: Sequence[NewEvent]) -> None:
@@ -265,7 +268,7 @@ def read(
 
 def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Read the events of *selection*, in order."""
-    work.execute(_IN_ORDER)
+    work.execute(_IN_ORDER if selection.correlation_id is None else _BY_KEY)
     return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, selection, limit))]
 
 
@@ -328,6 +331,8 @@ def _count_each(work: Work, selection: Selection) -> int:
 
 def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Read the latest events of *selection*, the newest last."""
+    if selection.correlation_id is not None:
+        work.execute(_BY_KEY)
     rows = cursor_of(work).execute(_NEWEST, _values(work, selection, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 
@@ -372,5 +377,6 @@ def _values(work: Work, selection: Selection, limit: int) -> dict[str, Any]:
         "since": selection.since,
         "until": selection.until,
         "silent": selection.silent,
+        "correlation_id": selection.correlation_id,
         "limit": limit,
     }

@@ -111,8 +111,8 @@ class Schema:
     """
     What follows from the declaration of a dataset; SQL statements, Arrow batches and event schemas are built from it.
 
-    The table also has `integration` and `batch_id` (the batch that wrote the row); its twin `<table>_history` keeps
-    superseded versions with `superseded_by`, the batch that replaced them.
+    The table also has `integration`, `batch_id` (the batch that wrote the row) and `known_at` (when it did); its twin
+    `<table>_history` keeps superseded versions with `superseded_by` and `superseded_at`: the batch that replaced them, and when.
     """
 
     #: The dataset's name, the same everywhere: `products`.

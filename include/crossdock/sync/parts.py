@@ -85,8 +85,8 @@ def _statements(parts: Parts, record: Schema, *, is_range: bool) -> _Statements:
                    AND NOT EXISTS (SELECT FROM {stage} p WHERE p.id = t.id AND {same})
                 RETURNING t.*),
             kept AS (
-                INSERT INTO {dataset.history} (integration, {names}, batch_id, superseded_by)
-                SELECT integration, {names}, batch_id, %(batch_id)s FROM gone)
+                INSERT INTO {dataset.history} (integration, {names}, batch_id, known_at, superseded_by)
+                SELECT integration, {names}, batch_id, known_at, %(batch_id)s FROM gone)
             INSERT INTO {stage} ({names}, is_new)
             SELECT {as_ended}, false FROM gone JOIN {record.stage} s ON s.id = gone.{owner}
              WHERE NOT EXISTS (SELECT FROM {stage} p WHERE p.id = gone.id)""".encode(),

@@ -236,8 +236,8 @@ def statements_of(dataset: Schema, compares_content: bool = False, *, is_range: 
                 SELECT t.*, age(t.xmin) AS transactions_ago
                   FROM {name} t JOIN {stage} s ON {newer} ORDER BY t.id FOR UPDATE OF t),
             kept AS (
-                INSERT INTO {history} (integration, {names}, batch_id, superseded_by)
-                SELECT integration, {names}, batch_id, %(batch_id)s FROM superseded)
+                INSERT INTO {history} (integration, {names}, batch_id, known_at, superseded_by)
+                SELECT integration, {names}, batch_id, known_at, %(batch_id)s FROM superseded)
             SELECT count(*), count(*) FILTER (WHERE transactions_ago < 0) FROM superseded""".encode(),
         take_busy=f"""
             WITH free AS (
@@ -254,7 +254,9 @@ def statements_of(dataset: Schema, compares_content: bool = False, *, is_range: 
             SELECT count(overtaken.stale), coalesce(sum(lines), 0)::bigint
               FROM (VALUES (false), (true)) AS kind(stale) LEFT JOIN overtaken USING (stale)
              GROUP BY kind.stale ORDER BY kind.stale""".encode(),
-        overwrite=f"UPDATE {name} t SET {settings}, batch_id = %(batch_id)s FROM {stage} s WHERE {newer}".encode(),
+        overwrite=f"""
+            UPDATE {name} t SET {settings}, batch_id = %(batch_id)s, known_at = clock_timestamp()
+              FROM {stage} s WHERE {newer}""".encode(),
         # In the order of the staging table, which is sorted by id.
         insert=f"""
             INSERT INTO {name} (integration, {names}, batch_id)

@@ -69,7 +69,7 @@ def test_a_run_with_rejected_records_ends_its_log_with_a_warning_that_names_the_
     assert last.getMessage() == ti.xcoms[NOTE]
     assert last.getMessage() == (
         f"{counts['read']:,} records read: {counts['inserted']:,} inserted, {counts['rejected']:,} rejected. The rejected "
-        f"ones are in quarantine: ./hub quarantine list --stream commercetools.inventory. Run {run_id}"
+        f"ones are in quarantine: ./hub quarantine list --run {run_id}. Record by record: ./hub run rows {run_id}"
     )
 
 

@@ -54,10 +54,11 @@ def sentence_of(run: Run) -> str:
     """Count the records by outcome, and say what to do about those that are not loaded."""
     parts = [f"{run.counts.read:,} records read: {_outcomes(run.counts)}"]
     if run.counts.rejected:
-        parts.append(f"The rejected ones are in quarantine: ./hub quarantine list --stream {run.stream}")
+        parts.append(f"The rejected ones are in quarantine: ./hub quarantine list --run {run.run_id}")
     if run.counts.held:
         parts.append("The next run reads those that are held once more")
-    return ". ".join([*parts, f"Run {run.run_id}"])
+    changed = run.counts.inserted or run.counts.updated or run.counts.rejected or run.counts.held
+    return ". ".join([*parts, f"Record by record: ./hub run rows {run.run_id}" if changed else f"Run {run.run_id}"])
 
 
 def extra_of(run: Run) -> dict[str, Any]:

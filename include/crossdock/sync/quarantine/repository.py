@@ -89,7 +89,12 @@ VALUES (%(integration)s, %(dataset)s, %(record_id)s, %(record_key)s, %(version)s
 ON CONFLICT (integration, dataset, record_id, version) DO UPDATE
    SET times_seen = item.times_seen + 1, last_seen_at = clock_timestamp(), last_run_id = excluded.last_run_id,
        failures = excluded.failures, cause = excluded.cause, mapped = excluded.mapped
-RETURNING state
+RETURNING state, item_id
+"""
+
+#: Once, although a run that reads a record twice rejects it twice.
+_REJECT = b"""
+INSERT INTO rejection (run_id, item_id) SELECT %(run_id)s, unnest(%(item_ids)s::bigint[]) ON CONFLICT DO NOTHING
 """
 
 #: Of a stream that compares content: what came now is not what the item was closed for, or it is back after it was replaced.
@@ -112,6 +117,7 @@ _LIST = (
  WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
    AND (%(cause)s::text IS NULL OR cause = %(cause)s)
    AND (%(state)s::text IS NULL OR state = %(state)s) AND item_id > %(after)s
+   AND (%(run_id)s::text IS NULL OR item_id = ANY(ARRAY(SELECT item_id FROM rejection WHERE run_id = %(run_id)s)))
  ORDER BY item_id LIMIT %(limit)s"""
 )
 
@@ -179,8 +185,10 @@ def add(work: Work, run: Run, rejected: Sequence[Rejected], *, compares_content:
     if compares_content and run.mode is not Mode.REPLAY:
         cursor.executemany(_REOPEN, [_values(run, record) for record in ordered])
     cursor.executemany(_KEEP, [_values(run, record) for record in ordered], returning=True)
-    states = [result.fetchone() for result in cursor.results()]
-    known = [record for record, state in zip(ordered, states, strict=True) if state == ("replayed",)]
+    kept = [result.fetchone() or ("", 0) for result in cursor.results()]
+    known = [record for record, (state, _) in zip(ordered, kept, strict=True) if state == "replayed"]
+    item_ids = [item_id for state, item_id in kept if state != "replayed"]
+    work.execute(_REJECT, {"run_id": run.run_id, "item_ids": item_ids})
     lines, known_lines = sum(record.lines for record in rejected), sum(record.lines for record in known)
     return RowCounts(
         records=Counts(rejected=len(rejected) - len(known), unchanged=len(known)),
@@ -251,11 +259,16 @@ def find(
     stream: str | None = None,
     cause: str | None = None,
     state: str | None = "open",
+    run_id: str | None = None,
     after: int = 0,
     limit: int = 100,
 ) -> list[Item]:
-    """List items by id, which is the order of their arrival: at most *limit* after *after* (keyset pagination)."""
-    values = {"stream": stream, "cause": cause, "state": state, "after": after, "limit": limit}
+    """
+    List items by id, which is the order of their arrival: at most *limit* after *after* (keyset pagination).
+
+    With a *run_id*, only what that run rejected.
+    """
+    values = {"stream": stream, "cause": cause, "state": state, "run_id": run_id, "after": after, "limit": limit}
     return _items(work).execute(_LIST, values).fetchall()
 
 

@@ -1,0 +1,122 @@
+"""What became of each record of a run, over HTTP: its rows, its events, its items in quarantine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crossdock.db.database import Store
+from tests.api.conftest import Hub
+from tests.shop import query
+from tests.sync.quarantine.test_service import Triage
+from tests.sync.records import entry
+
+
+@pytest.fixture
+def synced(hub: Hub) -> Iterator[Store]:
+    """Two runs of a shop: one that inserts, and one that updates, inserts and rejects."""
+    with hub.store() as store:
+        for table in ("quarantine_item", "inventory", "inventory_history", "sync_run"):
+            query(store, f"DELETE FROM {table} RETURNING 1")
+        Triage(store).sync(entry(id="a", sku="CHEST"), entry(id="b", sku="BENCH"))
+        Triage(store).sync(
+            entry(id="a", sku="CHEST", version=9, quantityOnStock=1, availableQuantity=1),
+            entry(id="b", sku="BENCH"),
+            entry(id="ü/c", sku="STOOL"),
+            entry(id="d\t", sku=""),
+        )
+        yield store
+        query(store, "DELETE FROM quarantine_item RETURNING 1")
+
+
+def run_ids(store: Store) -> list[str]:
+    return [run_id for (run_id,) in query(store, "SELECT run_id FROM sync_run ORDER BY started_at")]
+
+
+def rows(hub: Hub, run_id: str, **chosen: Any) -> Any:
+    answer = hub.call("GET", f"/v1/runs/{run_id}/rows", "vera", params=chosen)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_rows_of_a_run_say_what_became_of_each_record(hub: Hub, synced: Store) -> None:
+    _, second = run_ids(synced)
+    page = rows(hub, second)
+
+    assert [(row["outcome"], row["record_id"], row["record_key"]) for row in page["rows"]] == [
+        ("updated", "a", "CHEST"),
+        ("rejected", "d\t", ""),
+        ("inserted", "ü/c", "STOOL"),
+    ]
+    assert page["rows"][1]["cause"] == "id_is_well_formed"
+    assert page["counts"]["unchanged"] == 1
+    assert [row["record_id"] for row in rows(hub, second, outcome="inserted")["rows"]] == ["ü/c"]
+
+
+def test_pages_of_rows_have_each_once(hub: Hub, synced: Store) -> None:
+    """Two of them have IDs that no pattern would let through as they are."""
+    _, second = run_ids(synced)
+    found, cursor = list[str](), None
+    while True:
+        page = rows(hub, second, limit=1, **({"cursor": cursor} if cursor else {}))
+        found += [row["record_id"] for row in page["rows"]]
+        if (cursor := page["next_cursor"]) is None:
+            break
+
+    assert found == ["a", "d\t", "ü/c"]
+
+
+@pytest.mark.usefixtures("synced")
+@pytest.mark.parametrize("path", ["/v1/runs/nope/rows", "/v1/events?run_id=nope"])
+def test_a_run_that_does_not_exist_is_named(hub: Hub, path: str) -> None:
+    answer = hub.call("GET", path, "vera")
+
+    assert answer.status_code == 404
+    assert answer.json()["hint"]["id"] == "list_runs"
+
+
+def test_events_and_items_of_one_run_are_listed(hub: Hub, synced: Store) -> None:
+    first, second = run_ids(synced)
+    events = [
+        sorted(
+            event["subject"]
+            for event in hub.call("GET", "/v1/events", "vera", params={"run_id": run_id, "latest": latest}).json()[
+                "events"
+            ]
+        )
+        for run_id in (first, second)
+        for latest in (False, True)
+    ]
+    items = [
+        [item["record_id"] for item in hub.call("GET", f"/v1/quarantine?run_id={run_id}", "vera").json()["items"]]
+        for run_id in (first, second)
+    ]
+
+    assert events == [["inventory/a", "inventory/b"]] * 2 + [["inventory/a", "inventory/ü/c"]] * 2
+    assert items == [[], ["d\t"]]
+
+
+def test_silent_events_of_a_backfill_are_among_those_of_its_run(hub: Hub, synced: Store) -> None:
+    _, second = run_ids(synced)
+    query(synced, f"UPDATE event SET silent = true WHERE correlation_id = '{second}' RETURNING 1")
+
+    found = hub.call("GET", "/v1/events", "vera", params={"run_id": second}).json()["events"]
+
+    assert len(found) == 2
+
+
+def test_the_key_of_a_customer_is_masked_in_the_rows(hub: Hub, synced: Store) -> None:
+    first, _ = run_ids(synced)
+    query(synced, f"UPDATE sync_run SET dataset = 'customers' WHERE run_id = '{first}' RETURNING 1")
+    query(
+        synced,
+        f"""INSERT INTO customers (integration, id, version, email, addresses, created_at, last_modified_at, batch_id)
+            SELECT 'commercetools', 'c-1', 1, 'ada@example.com', '[]', now(), now(), batch_id
+              FROM sync_batch WHERE run_id = '{first}' RETURNING 1""",
+    )
+    found = rows(hub, first)["rows"]
+    query(synced, "DELETE FROM customers RETURNING 1")
+
+    assert [(row["record_id"], row["record_key"]) for row in found] == [("c-1", "***")]
