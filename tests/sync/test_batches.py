@@ -19,7 +19,8 @@ from crossdock.sync import batches, deferred_records, landing, ledger, watermark
 from crossdock.sync.compare_versions import NOTHING, ComparedRows
 from crossdock.sync.landing import Page
 from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, Window
-from crossdock.sync.quarantine.model import Failure, Rejected
+from crossdock.sync.quarantine import repository as quarantine_repository
+from crossdock.sync.quarantine.model import Failure, Rejected, Warned
 from crossdock.sync.source import Axis, Range
 from crossdock.sync.upsert import Overtaken, upsert
 from tests.shop import query
@@ -476,3 +477,18 @@ def test_a_batch_moves_the_watermark_in_its_own_transaction(store: Store) -> Non
         assert watermarks.read(work, key) == window.high
 
     assert query(store, "SELECT state FROM sync_run") == [("running",)]
+
+
+def test_a_batch_that_counts_its_warnings_waits_for_none_that_has_rejected_records(store: Store) -> None:
+    """The other batch would wait for the counts of this one, and neither would end."""
+    run = begin(store)
+    warned = Warned(rule="name_is_given", message="give it a name", records=1, examples=("a",))
+    with store.another() as second, second.transaction() as theirs, store.transaction() as ours:
+        quarantine_repository.add(theirs, run, [rejected("b")])
+        quarantine_repository.add(ours, run, [rejected("a")])
+        ours.execute(b"SET LOCAL lock_timeout = '3s'")
+        ledger.add_counts(ours, run.run_id, RowCounts.of("rejected", 1, 0))
+        ledger.add_warnings(ours, run.run_id, [warned])
+
+    with store.transaction() as work:
+        assert ledger.get(work, run.run_id).warnings == (warned,)

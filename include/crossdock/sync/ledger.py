@@ -161,8 +161,9 @@ UPDATE sync_run
  WHERE run_id = %(run_id)s
 """
 
-#: Locks the row, as adding the counts does: batches of one run are loaded by several threads.
-_WARNINGS = b"SELECT warnings FROM sync_run WHERE run_id = %(run_id)s FOR UPDATE"
+#: Locks the row as adding the counts does, since batches of one run are loaded by several threads. No more than that: a batch
+#: that has rejected a record keeps the run from being deleted, and FOR UPDATE would wait for it, which waits for our counts.
+_WARNINGS = b"SELECT warnings FROM sync_run WHERE run_id = %(run_id)s FOR NO KEY UPDATE"
 
 _SET_WARNINGS = b"UPDATE sync_run SET warnings = %(warnings)s WHERE run_id = %(run_id)s"
 
