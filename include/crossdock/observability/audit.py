@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from crossdock.core.storable import storable, visible
 from crossdock.db.database import Work
 
 _ADD = b"""
@@ -77,6 +80,29 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
             found |= {f"{name}.{field}": change for field, change in inner.items()}
         else:
             found[name] = {"from": old, "to": new}
+    return found
+
+
+def changes_of_document(before: Any, after: Any, *, at: str = "") -> dict[str, dict[str, Any]]:
+    """
+    Describe the edit of a JSON document: place → `from` and `to`, for each place that differs, such as `lines.0.sku`.
+
+    Other than of settings, each value counts as JSON has it: 1 is not true. None stands for what is not there, too.
+    """
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        inner = [(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+    elif isinstance(before, list) and isinstance(after, list):
+        pairs = zip_longest(before, after)
+        inner = [(str(number), old, new) for number, (old, new) in enumerate(pairs)]
+    else:
+        return (
+            {}
+            if json.dumps(before) == json.dumps(after)
+            else {visible(at): {"from": storable(before), "to": storable(after)}}
+        )
+    found: dict[str, dict[str, Any]] = {}
+    for name, old, new in inner:
+        found |= changes_of_document(old, new, at=f"{at}.{name}" if at else name)
     return found
 
 

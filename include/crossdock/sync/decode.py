@@ -23,7 +23,8 @@ from crossdock.core import exact_json
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Terminal
 from crossdock.core.printable import printable
-from crossdock.sync.quarantine.model import Failure, Rejected, visible
+from crossdock.core.storable import visible
+from crossdock.sync.quarantine.model import Failure, Rejected
 
 _SHOWN_CHARACTERS = 80
 #: A longer id is not accepted: no index of the database can hold it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crossdock.sync.quarantine.model import visible
+from crossdock.core.storable import visible
 
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
 

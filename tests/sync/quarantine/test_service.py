@@ -468,3 +468,25 @@ def test_an_item_closes_when_its_very_version_is_loaded_after_all(anna: Triage) 
     anna.sync(entry(id="a", version=3), entry(id="b", version=2))
 
     assert [(item.record_id, item.state) for item in anna.items(state=None)] == [("a", "superseded"), ("b", "open")]
+
+
+def test_the_audit_trail_says_what_an_edit_changed(anna: Triage) -> None:
+    """Each from what it was at the time: two edits of one field are two entries that differ."""
+    anna.sync(entry(quantityOnStock=-377))
+    (item,) = anna.items()
+    for quantity in (-3, 5):
+        anna.edit(item, quantityOnStock=quantity)
+
+    details = query(anna.store, "SELECT detail FROM audit_entry WHERE act = 'quarantine.fix' ORDER BY entry_id")
+    assert [detail for (detail,) in details] == [
+        {"stream": "commercetools.inventory", "changed": {"quantityOnStock": {"from": before, "to": after}}}
+        for before, after in ((-377, -3), (-3, 5))
+    ]
+
+
+def test_an_edit_of_text_that_no_database_holds_is_recorded(anna: Triage) -> None:
+    anna.sync(entry(sku="CHEST").replace(b"CHEST", b"CHEST\\u0000\\ud800"))
+    anna.edit(anna.items()[0], sku="CHEST")
+
+    ((detail,),) = query(anna.store, "SELECT detail FROM audit_entry WHERE act = 'quarantine.fix'")
+    assert detail["changed"] == {"sku": {"from": "CHEST\\u0000\\ud800", "to": "CHEST"}}

@@ -13,13 +13,14 @@ import msgspec
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.connectors.declarative.streams import FAILURES, declared_stream
 from crossdock.core.errors import HubError
+from crossdock.core.storable import visible
 from crossdock.db.columns import as_columns
 from crossdock.http.connection import Connection
 from crossdock.http.model import Limits
 from crossdock.sync import Stream
 from crossdock.sync.batches import Content
 from crossdock.sync.decode import decoded, documents_of
-from crossdock.sync.quarantine.model import Failure, visible
+from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.source import Axis, Range
 from crossdock.sync.validate_rows import validate_batches
 

@@ -43,11 +43,6 @@ class SuiteBroken(Terminal):
     """An expectation could not be evaluated: it is declared incorrectly. No row passes or fails it."""
 
 
-def visible(text: str) -> str:
-    """Escape the characters of *text* that UTF-8 and PostgreSQL cannot hold: NUL and lone surrogates."""
-    return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
-
-
 class Failure(msgspec.Struct, frozen=True):
     """One reason why a record was not accepted."""
 

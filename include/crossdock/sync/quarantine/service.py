@@ -12,6 +12,7 @@ import msgspec
 from crossdock.core import exact_json
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
+from crossdock.core.storable import storable
 from crossdock.db.bulk_edit import (
     Discarded,
     discard_in_slices,
@@ -25,7 +26,7 @@ from crossdock.observability import audit
 from crossdock.sync import Stream, replay
 from crossdock.sync.model import Report
 from crossdock.sync.quarantine import repository
-from crossdock.sync.quarantine.model import Failure, visible
+from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import Item
 from crossdock.sync.validate_rows import validate_rows
 
@@ -38,17 +39,7 @@ _ITEMS_A_RUN = 5_000
 
 def readable(raw: bytes) -> Any:
     """Parse a stored record into a JSON value that can be shown: characters that UTF-8 cannot hold become escapes."""
-    return _shown(json.loads(raw))
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, float) and value != value:  # noqa: PLR0124  NaN alone differs from itself
-        return "NaN"
-    if isinstance(value, dict):
-        return {name: _shown(inner) for name, inner in value.items()}
-    return [_shown(inner) for inner in value] if isinstance(value, list) else value
+    return storable(json.loads(raw))
 
 
 def edit_fields(
@@ -87,11 +78,13 @@ def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor:
         item = repository.get(work, item_id)
     document = _same_record(item, edited)
     original, stream = json.loads(item.raw), streams(item.stream)
+    before = json.loads(item.edited) if item.edited else original
     of = msgspec.inspect.type_info(stream.record_type)
     refuse_unknown_fields(document, original, of, stream.field_names, what=f"{item.stream} records")
     with store.transaction() as work:
         repository.save_edit(work, item_id, None if document == original else edited)
-        audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}")
+        detail = {"stream": item.stream, "changed": audit.changes_of_document(before, document)}
+        audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}", detail=detail)
     rejected = validate_rows(stream, [b'{"results":[' + edited + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
 
