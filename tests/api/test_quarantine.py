@@ -100,7 +100,7 @@ def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, in_triag
     assert "./hub" not in again.json()["detail"]
     unclear = hub.call("POST", "/v1/quarantine-discards", "otto", json={"reason": "x"})
     assert unclear.status_code == 400
-    assert "/item_ids: Field required or /cause: Field required or /all: Field required" in unclear.json()["detail"]
+    assert "/item_ids: is missing or /cause: is missing or /all: is missing" in unclear.json()["detail"]
     assert [each["pointer"] for each in unclear.json()["errors"]] == ["/item_ids", "/cause", "/all"]
 
 

@@ -18,8 +18,7 @@ from tests.sync.records import entry
 def synced(hub: Hub) -> Iterator[Store]:
     """Two runs of a shop: one that inserts, and one that updates, inserts and rejects."""
     with hub.store() as store:
-        for table in ("quarantine_item", "inventory", "inventory_history", "sync_run"):
-            query(store, f"DELETE FROM {table} RETURNING 1")
+        clear(store)
         Triage(store).sync(entry(id="a", sku="CHEST"), entry(id="b", sku="BENCH"))
         Triage(store).sync(
             entry(id="a", sku="CHEST", version=9, quantityOnStock=1, availableQuantity=1),
@@ -28,7 +27,13 @@ def synced(hub: Hub) -> Iterator[Store]:
             entry(id="d\t", sku=""),
         )
         yield store
-        query(store, "DELETE FROM quarantine_item RETURNING 1")
+        clear(store)
+
+
+def clear(store: Store) -> None:
+    """Other tests of this server have records with the same IDs."""
+    for table in ("quarantine_item", "inventory", "inventory_history", "sync_run"):
+        query(store, f"DELETE FROM {table} RETURNING 1")
 
 
 def run_ids(store: Store) -> list[str]:
@@ -69,7 +74,7 @@ def test_pages_of_rows_have_each_once(hub: Hub, synced: Store) -> None:
 
 
 @pytest.mark.usefixtures("synced")
-@pytest.mark.parametrize("path", ["/v1/runs/nope/rows", "/v1/events?run_id=nope"])
+@pytest.mark.parametrize("path", ["/v1/runs/nope/rows", "/v1/events?run=nope"])
 def test_a_run_that_does_not_exist_is_named(hub: Hub, path: str) -> None:
     answer = hub.call("GET", path, "vera")
 
@@ -82,7 +87,7 @@ def test_events_and_items_of_one_run_are_listed(hub: Hub, synced: Store) -> None
     events = [
         sorted(
             event["subject"]
-            for event in hub.call("GET", "/v1/events", "vera", params={"run_id": run_id, "latest": latest}).json()[
+            for event in hub.call("GET", "/v1/events", "vera", params={"run": run_id, "latest": latest}).json()[
                 "events"
             ]
         )
@@ -90,7 +95,7 @@ def test_events_and_items_of_one_run_are_listed(hub: Hub, synced: Store) -> None
         for latest in (False, True)
     ]
     items = [
-        [item["record_id"] for item in hub.call("GET", f"/v1/quarantine?run_id={run_id}", "vera").json()["items"]]
+        [item["record_id"] for item in hub.call("GET", f"/v1/quarantine?run={run_id}", "vera").json()["items"]]
         for run_id in (first, second)
     ]
 
@@ -102,7 +107,7 @@ def test_silent_events_of_a_backfill_are_among_those_of_its_run(hub: Hub, synced
     _, second = run_ids(synced)
     query(synced, f"UPDATE event SET silent = true WHERE correlation_id = '{second}' RETURNING 1")
 
-    found = hub.call("GET", "/v1/events", "vera", params={"run_id": second}).json()["events"]
+    found = hub.call("GET", "/v1/events", "vera", params={"run": second}).json()["events"]
 
     assert len(found) == 2
 

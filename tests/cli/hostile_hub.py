@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 OPENAPI = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
 
@@ -81,10 +81,12 @@ def _object(schema: dict[str, Any]) -> dict[str, Any]:
     return {field: _FIXED[field] if field in _FIXED else _made(inner) for field, inner in fields.items()}
 
 
-def _answer(method: str, path: str) -> Any:
-    """Find the route of *path*, and make its answer."""
+def _answer(method: str, path: str, query: str) -> Any:
+    """Find the route of *path*, and make its answer. As the hub's, it takes no parameter that it does not know."""
     for template, operations in OPENAPI["paths"].items():
         if method.lower() in operations and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path):
+            known = {one["name"] for one in operations[method.lower()].get("parameters", ()) if one["in"] == "query"}
+            assert known >= set(parse_qs(query)), f"{method} {path} does not take {query}"
             (answer,) = (each for code, each in operations[method.lower()]["responses"].items() if code.startswith("2"))
             schema = answer.get("content", {}).get("application/json", {}).get("schema")
             return _EVENT if template.startswith("/v1/events/") else _made(schema) if schema else None
@@ -114,13 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = urlsplit(self.path).path
+        path, query = urlsplit(self.path)[2:4]
         if path == "/auth/token":
             status, document = 201, {"access_token": "token"}
         elif self.refuses:
             status, document = 422, _REFUSED
         elif path.startswith("/hub"):
-            status, document = 200, _answer(self.command, path.removeprefix("/hub"))
+            status, document = 200, _answer(self.command, path.removeprefix("/hub"), query)
         elif path.startswith("/_sandbox"):
             entry = {
                 **dict.fromkeys(("at", "method", "path", "status"), HOSTILE),

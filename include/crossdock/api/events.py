@@ -183,7 +183,7 @@ def list_events(
     ] = None,
     key: Annotated[str | None, Query(max_length=512, pattern=PLAIN)] = None,
     silent: bool = False,
-    run_id: Annotated[
+    run: Annotated[
         str | None,
         Query(
             max_length=200,
@@ -210,8 +210,8 @@ def list_events(
         silent=silent,
     )
     with store.transaction() as work:
-        if run_id is not None:
-            selection = _of_run(ledger.get(work, run_id), selection)
+        if run is not None:
+            selection = _of_run(ledger.get(work, run), selection)
         if latest and cursor is None:
             # Before the events: what comes after them comes after this.
             after = event_store.horizon(work)

@@ -12,7 +12,7 @@ from crossdock.api.problems import MEDIA_TYPE
 def document(app: FastAPI) -> dict[str, Any]:
     """Describe *app* in OpenAPI 3.1, as a client sees it behind `/hub`."""
     found = app.openapi()
-    found["servers"] = [{"url": "/hub"}]
+    found["servers"] = [{"url": "/hub", "description": "Each path of this document begins here: GET /hub/v1/runs."}]
     found["components"]["securitySchemes"] = {
         "airflow": {"type": "http", "scheme": "bearer", "description": "A token of Airflow's POST /auth/token."}
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +18,7 @@ from starlette.routing import Route
 from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database
 from crossdock.api.bulkhead import Busy
 from crossdock.api.hints import HintDocument
+from crossdock.api.validation import PLAIN
 from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
     BadRequest,
@@ -217,6 +218,9 @@ def _of_hub_error(error: HubError) -> Problem:
     return Problem(*found, str(error), **members)
 
 
+#: Kind of a mistake, as pydantic calls it → what we say.
+_WORDS = {"missing": "is missing", "extra_forbidden": "is not a field of this request"}
+
 _KINDS = {
     HTTPStatus.NOT_FOUND: ("not-found", "There is nothing at this path. All paths: GET /hub/v1/openapi.json"),
     HTTPStatus.METHOD_NOT_ALLOWED: (
@@ -237,17 +241,37 @@ def _of_validation(error: RequestValidationError) -> Problem:
     details = error.errors()
     found = [
         (_form(detail["loc"]), FieldError(_short(_pointer(detail["loc"])), _short(_expected(detail))))
-        for detail in details[:_MOST_MISTAKES]
+        for detail in _of_nearest_forms(details)[:_MOST_MISTAKES]
     ]
     forms = dict.fromkeys(form for form, _ in found)
-    # A body with several possible forms is checked against each of them; to match one is enough.
-    where = " or ".join(
-        "; ".join(f"{field_error.pointer or '/'}: {field_error.message}" for of, field_error in found if of == form)
-        for form in forms
-    )
-    more = f"; and {len(details) - len(found):,} more" if len(details) > len(found) else ""
+    by_form = [dict.fromkeys(field_error for of, field_error in found if of == form) for form in forms]
+    # A body with several possible forms is checked against each of them, and to match one is enough. What is wrong in all
+    # of them is said once.
+    always = [field_error for field_error in by_form[0] if all(field_error in of for of in by_form)]
+    choices = [[field_error for field_error in of if field_error not in always] for of in by_form]
+    where = "; ".join(filter(None, [_listed(always), " or ".join(_listed(each) for each in choices if each)]))
+    more = f"; and {len(details) - len(found):,} more" if len(details) > _MOST_MISTAKES else ""
     errors = tuple(dict.fromkeys(field_error for _, field_error in found))
     return Problem(HTTPStatus.BAD_REQUEST, "bad-request", f"Invalid request: {where}{more}", errors=errors)
+
+
+def _listed(field_errors: Iterable[FieldError]) -> str:
+    return "; ".join(f"{field_error.pointer or '/'}: {field_error.message}" for field_error in field_errors)
+
+
+def _of_nearest_forms(details: Sequence[Any]) -> list[Any]:
+    """
+    Leave out the mistakes of forms that the body is less like than another: it has more fields that they do not know.
+
+    Of those with as many, the ones with the fewest mistakes. What is in no form, such as a parameter, stays.
+    """
+    by_form: dict[str, list[Any]] = {}
+    for detail in details:
+        if form := _form(detail["loc"]):
+            by_form.setdefault(form, []).append(detail)
+    unlike = {form: (sum(one["type"] == "extra_forbidden" for one in of), len(of)) for form, of in by_form.items()}
+    nearest = min(unlike.values(), default=None)
+    return [detail for detail in details if unlike.get(_form(detail["loc"]) or "", nearest) == nearest]
 
 
 def _short(text: str) -> str:
@@ -256,9 +280,14 @@ def _short(text: str) -> str:
 
 
 def _expected(detail: Mapping[str, Any]) -> str:
-    if detail["type"] == "missing" and detail["loc"] == ("header", "Idempotency-Key"):
+    place, kind = tuple(detail["loc"]), detail["type"]
+    if kind == "missing" and place == ("header", "Idempotency-Key"):
         return "is missing. Send a new one for each request, such as a UUID, and the same one to repeat a request"
-    return str(detail["msg"])
+    if place == ("query", "cursor"):
+        return "is not a cursor of this list. Send the `next_cursor` of its previous page, or none for the first page"
+    if kind == "string_pattern_mismatch" and detail.get("ctx", {}).get("pattern") == PLAIN:
+        return "must be text without control characters, and not empty"
+    return _WORDS.get(kind) or str(detail["msg"])
 
 
 def _form(place: tuple[int | str, ...]) -> str | None:

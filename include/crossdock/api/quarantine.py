@@ -149,8 +149,8 @@ def list_items(
     state: State = "open",
     stream: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
     cause: Annotated[str | None, Query(max_length=200, pattern=PLAIN)] = None,
-    run_id: Annotated[
-        str | None, Query(max_length=200, pattern=PLAIN, description="Only what this run rejected.")
+    run: Annotated[
+        str | None, Query(max_length=200, pattern=PLAIN, description="Only what this run rejected; its ID.")
     ] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,18}$")] = None,
     limit: Limit = 50,
@@ -158,7 +158,7 @@ def list_items(
     only = None if state == "all" else state
     with store.transaction() as work:
         found = quarantine_repository.find(
-            work, stream=stream, cause=cause, state=only, run_id=run_id, after=int(cursor or 0), limit=limit + 1
+            work, stream=stream, cause=cause, state=only, run_id=run, after=int(cursor or 0), limit=limit + 1
         )
     page = found[:limit]
     return ItemsPage(

@@ -1,4 +1,4 @@
-"""Routes that check the caller before they read a body, and that parse JSON strictly."""
+"""Routes that check the caller before they read a body, refuse unknown parameters, and parse JSON strictly."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from crossdock.api.access import guard_of
 from crossdock.api.bulkhead import ROUTES, WEBHOOKS, begun, in_compartment
 from crossdock.api.problems import Problem
+from crossdock.api.query_parameters import names_of, refuse_unknown
 from crossdock.core.card_data import refuse_card_data
 
 #: Deeper than any document of ours. Deeper nesting only serves to exhaust a parser.
@@ -33,11 +34,12 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        guard = guard_of(self)
+        guard, known = guard_of(self), names_of(self.dependant)
 
         async def handle_guarded(request: Request) -> Response:
             if guard is not None:  # else the app refuses to start
                 await guard(request)
+            refuse_unknown(request.query_params, known)
             strict = StrictRequest(request.scope, request.receive)
             # Parse here, because FastAPI turns any error of reading into a parse error.
             strict.state.body = await strict.body()

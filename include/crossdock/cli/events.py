@@ -45,7 +45,7 @@ def list_events(
     as_json: CloudEvents = False,
 ) -> None:
     """List events in their order, the oldest first: all that a run wrote, or all of a key. `tail` shows the latest."""
-    found = _oldest(hub_api(), {"type": types, "key": key, "run_id": run, "silent": silent}, limit)
+    found = _oldest(hub_api(), {"type": types, "key": key, "run": run, "silent": silent}, limit)
     _show(found, as_json=as_json)
     if not found:
         console.say("No events found.")

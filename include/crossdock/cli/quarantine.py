@@ -43,7 +43,7 @@ def list_items(
     api = hub_api()
     of_stream = stream_id(api, stream)
     groups = api.get("/quarantine-causes", stream=of_stream).document["causes"]
-    items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, run_id=run, state=state)
+    items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, run=run, state=state)
     if as_json:
         console.show_json({"causes": groups, "items": items})
         return

@@ -99,13 +99,18 @@ def routes() -> str:
     described = document(create_app())
     lines = ["# REST API", "", _GENERATED]
     lines += [
-        "Paths are below `/hub` of Airflow's api-server. The whole document: [openapi.json](../openapi.json).",
+        "Paths of Airflow's api-server. The whole document: [openapi.json](../openapi.json), whose paths begin below `/hub`.",
         "",
     ]
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             answers = ", ".join(sorted(answer for answer in operation["responses"] if answer != "default"))
-            lines += [f"## `{method.upper()} {path}`", "", _wrapped(f"{operation['summary']}. Answers: {answers}."), ""]
+            lines += [
+                f"## `{method.upper()} /hub{path}`",
+                "",
+                _wrapped(f"{operation['summary']}. Answers: {answers}."),
+                "",
+            ]
     return "\n".join(lines)
 
 

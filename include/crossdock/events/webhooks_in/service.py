@@ -78,7 +78,10 @@ def receiver_of(integration: str, datasets_of: DatasetsOf, webhook_of: WebhookOf
     """
     connection = airflow_connection.find(connection_of(integration))
     if connection is None:
-        raise NotFound(f"No webhooks are configured for {integration!r}")
+        raise NotFound(
+            f"No webhooks are configured for {integration!r}. To receive them, create the Airflow connection "
+            f"{connection_of(integration)!r} with the key that the sender signs with"
+        )
     password, extra = connection.password or "", connection.extra
     receiver = receiver_from(integration, password, extra, datasets_of(integration), webhook_of(integration))
     return msgspec.structs.replace(receiver, settings=_settings_of(integration))
