@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from crossdock.commerce.inventory.schema import StockLevel
 from crossdock.db import leases
 from crossdock.db.database import Store, Work
+from crossdock.events import store as event_store
+from crossdock.events.store import Selection
 from crossdock.maintenance import retention_repository
+from crossdock.sync import run_rows_repository
 from crossdock.sync.quarantine import repository as quarantine_repository
 from tests.shop import query
 
@@ -77,3 +81,56 @@ def test_the_check_for_open_items_of_a_run_uses_an_index(filled: Work) -> None:
 
     assert "Seq Scan on quarantine_item" not in plan
     assert "sync_run_ended" in plan
+
+
+@pytest.fixture
+def loaded(store: Store) -> Iterator[Work]:
+    """50,000 stock levels that 50 batches loaded, each with a version in history, and an event for each."""
+    columns = (
+        "integration, id, version, sku, quantity_on_stock, available_quantity, created_at, last_modified_at, batch_id"
+    )
+    values = "'commercetools', md5(n::text), 1, 'sku' || n, 1, 1, now(), now(), n / 1000 + 1"
+    of = "FROM generate_series(0, 49999) n RETURNING 1"
+    query(store, f"INSERT INTO inventory ({columns}) SELECT {values} {of}")
+    query(store, f"INSERT INTO inventory_history ({columns}, superseded_by) SELECT {values}, n / 1000 + 2 {of}")
+    query(
+        store,
+        "INSERT INTO event (source, type, subject, time, partition_key, correlation_id, stored_at, data)"
+        " SELECT '/integrations/commercetools', 'crossdock.stock.changed', 's', now(), 'k', 'run-' || n / 1000,"
+        f" now() - (50000 - n) * interval '1 s', '{{}}' {of}",
+    )
+    with store.question() as work:
+        work.execute(b"ANALYZE")
+        yield work
+
+
+def test_the_rows_of_a_run_are_found_by_their_batches(loaded: Work) -> None:
+    """A delta of 25 records is asked for in a table of millions."""
+    values = {"integration": "commercetools", "run_id": "run-7", "batches": [7], "outcome": None, "limit": 50}
+    after = {"after_id": None, "after_version": None, "after_outcome": None}
+
+    plan = scans(loaded, run_rows_repository._statement(StockLevel.schema), {**values, **after})
+
+    assert "inventory_batch" in plan
+    assert plan.count("inventory_history_batch") == 2
+    assert "Seq Scan on inventory" not in plan
+
+
+def test_the_events_of_a_run_are_found_by_its_time(loaded: Work) -> None:
+    """They have no index by run: each event would pay for it, and hardly anybody asks."""
+    selection = Selection(
+        correlation_id="run-7",
+        silent=True,
+        since=NOW - timedelta(seconds=43_000),
+        until=NOW - timedelta(seconds=42_000),
+    )
+    with loaded.transaction(force_rollback=True):
+        loaded.execute(event_store._BY_KEY)
+        values = event_store._values(loaded, selection, 50)
+        plans = [
+            scans(loaded, statement, values) for statement in (event_store._SELECT_OF_RUN, event_store._NEWEST_OF_RUN)
+        ]
+
+    for plan in plans:
+        assert "stored_at" in plan.partition("Bitmap Index Scan on")[2].splitlines()[0]
+        assert "Seq Scan" not in plan

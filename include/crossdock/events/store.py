@@ -105,6 +105,12 @@ SELECT {_COLUMNS} FROM event
  ORDER BY event.epoch DESC, event.xid DESC, event.position DESC LIMIT %(limit)s
 """.encode()
 
+#: The same for what one run wrote, by the index of the time: of the place in the order the planner believes that hardly an
+#: event is below the horizon, and would read all of its index. An expression has none.
+_SELECT_OF_RUN, _NEWEST_OF_RUN = (
+    statement.replace(b"(epoch, xid", b"(epoch + 0, xid") for statement in (_SELECT, _NEWEST)
+)
+
 _GET = f"SELECT {_COLUMNS} FROM event WHERE epoch = %(epoch)s AND position = %(position)s".encode()
 
 #: The age of the oldest open write transaction in any database of the server, which holds the horizon back. Without
@@ -268,8 +274,10 @@ def read(
 
 def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Read the events of *selection*, in order."""
-    work.execute(_IN_ORDER if selection.correlation_id is None else _BY_KEY)
-    return [Event(*row) for row in cursor_of(work).execute(_SELECT, _values(work, selection, limit))]
+    is_of_run = selection.correlation_id is not None
+    work.execute(_BY_KEY if is_of_run else _IN_ORDER)
+    statement = _SELECT_OF_RUN if is_of_run else _SELECT
+    return [Event(*row) for row in cursor_of(work).execute(statement, _values(work, selection, limit))]
 
 
 def horizon(work: Work) -> Position:
@@ -331,9 +339,11 @@ def _count_each(work: Work, selection: Selection) -> int:
 
 def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Read the latest events of *selection*, the newest last."""
+    statement = _NEWEST
     if selection.correlation_id is not None:
         work.execute(_BY_KEY)
-    rows = cursor_of(work).execute(_NEWEST, _values(work, selection, limit)).fetchall()
+        statement = _NEWEST_OF_RUN
+    rows = cursor_of(work).execute(statement, _values(work, selection, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 
 

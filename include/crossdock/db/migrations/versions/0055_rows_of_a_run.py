@@ -7,6 +7,7 @@ from alembic import op
 revision = "0055"
 down_revision = "0054"
 
+_SMALL = "WITH (pages_per_range = 16, autosummarize = on)"
 _TABLES = ("inventory", "product", "prices", "sales_order", "customers", "record")
 
 STATEMENTS = (
@@ -25,9 +26,9 @@ STATEMENTS = (
     """,
     # Batches are numbered as they come, and history is only appended to: a thousandth of a tree's size, and an update of a
     # row stays on its page (HOT), which no tree would allow.
-    *(f"CREATE INDEX {table}_batch ON {table} USING brin (batch_id) WITH (autosummarize = on)" for table in _TABLES),
+    *(f"CREATE INDEX {table}_batch ON {table} USING brin (batch_id) {_SMALL}" for table in _TABLES),
     *(
-        f"CREATE INDEX {table}_history_batch ON {table}_history USING brin (batch_id, superseded_by) WITH (autosummarize = on)"
+        f"CREATE INDEX {table}_history_batch ON {table}_history USING brin (batch_id, superseded_by) {_SMALL}"
         for table in _TABLES
     ),
 )
