@@ -31,8 +31,8 @@ class EntryDocument(BaseModel):
     act: str = Field(examples=["integration.change", "quarantine.discard", "personal_data.reveal"])
     subject: str = Field(description="What was changed.", examples=["integration/shop_eu"])
     detail: dict[str, Any] = Field(
-        description="`changed` names each changed field with `from` and `to`. A reason, in a person's own words, and the values of a "
-        "record or an event with personal data are masked for all but operators and administrators. Never a secret."
+        description="`changed` names each changed field with `from` and `to`. A reason, in a person's own words, is masked "
+        "for all but operators and administrators. Never a secret."
     )
 
 

@@ -173,26 +173,8 @@ def masked_failure_value(value: str, columns: str | None, fields: Fields) -> str
 
 
 def masked_detail(detail: dict[str, Any], caller: Caller) -> dict[str, Any]:
-    """Mask what people wrote in their own words in an entry of the audit trail, and personal data, unless *caller* may see it."""
-    if may_see(caller):
-        return detail
-    shown = dict(masked(detail, _OF_AUDIT_DETAIL))
-    if isinstance(changed := detail.get("changed"), dict) and {"stream", "event_type"} & detail.keys():
-        fields = _fields_of_edit(detail)
-        shown["changed"] = {place: _masked_change(place, change, fields) for place, change in changed.items()}
-    return shown
-
-
-def _fields_of_edit(detail: Mapping[str, Any]) -> Fields:
-    """Name the personal fields of the document that was edited: a record as its source sends it, or the data of an event."""
-    if "stream" in detail:
-        return fields_of_source(str(detail["stream"]).partition(".")[2])
-    return fields_of_event(str(detail["event_type"]))
-
-
-def _masked_change(place: str, change: Any, fields: Fields) -> Any:
-    is_personal = fields is None or not fields.isdisjoint(place.split("."))
-    return masked(change, None if is_personal else fields)
+    """Mask what people wrote in their own words in an entry of the audit trail, unless *caller* may see it."""
+    return detail if may_see(caller) else dict(masked(detail, _OF_AUDIT_DETAIL))
 
 
 def reveal(store: Store, caller: Caller, subject: str, shown: Any, fields: Fields) -> bool:

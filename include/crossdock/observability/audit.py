@@ -15,6 +15,8 @@ from psycopg.types.json import Jsonb
 from crossdock.core.storable import storable, visible
 from crossdock.db.database import Work
 
+_MASK = "***"
+
 _ADD = b"""
 INSERT INTO audit_entry (actor, act, subject, detail) VALUES (%(actor)s, %(act)s, %(subject)s, %(detail)s)
 """
@@ -83,11 +85,12 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return found
 
 
-def changes_of_document(before: Any, after: Any, *, at: str = "") -> dict[str, dict[str, Any]]:
+def changes_of_document(before: Any, after: Any, *, is_personal: bool, at: str = "") -> dict[str, dict[str, Any]]:
     """
     Describe the edit of a JSON document: place → `from` and `to`, for each place that differs, such as `lines.0.sku`.
 
-    Other than of settings, each value counts as JSON has it: 1 is not true. None stands for what is not there, too.
+    Other than of settings, each value counts as JSON has it: 1 is not true. None stands for what is not there, too. The trail is
+    never deleted: of a document that may be about a person, it has the places and no value.
     """
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         inner = [(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
@@ -95,14 +98,13 @@ def changes_of_document(before: Any, after: Any, *, at: str = "") -> dict[str, d
         pairs = zip_longest(before, after)
         inner = [(str(number), old, new) for number, (old, new) in enumerate(pairs)]
     else:
-        return (
-            {}
-            if json.dumps(before) == json.dumps(after)
-            else {visible(at): {"from": storable(before), "to": storable(after)}}
-        )
+        if json.dumps(before) == json.dumps(after):
+            return {}
+        kept = (_MASK, _MASK) if is_personal else (storable(before), storable(after))
+        return {visible(at): dict(zip(("from", "to"), kept, strict=True))}
     found: dict[str, dict[str, Any]] = {}
     for name, old, new in inner:
-        found |= changes_of_document(old, new, at=f"{at}.{name}" if at else name)
+        found |= changes_of_document(old, new, is_personal=is_personal, at=f"{at}.{name}" if at else name)
     return found
 
 

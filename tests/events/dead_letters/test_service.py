@@ -332,14 +332,3 @@ def test_audit_entries_of_many_writers_are_one_chain(store: Store, hub_dsn: str)
 
 def test_every_subscriber_is_named_by_its_reaction() -> None:
     assert all(subscriber.types and subscriber.attempts > 1 for subscriber in SUBSCRIBERS.values())
-
-
-def test_the_audit_trail_says_what_an_edit_changed(store: Store, hub_dsn: str) -> None:
-    (dead_letter_id,) = dead(store, hub_dsn)
-    dead_letter_service.edit_fields(
-        store, dead_letter_id, {"available_quantity": 5}, event_types=event_types(), actor=ADA
-    )
-
-    assert query(store, "SELECT detail FROM audit_entry") == [
-        ({"event_type": "crossdock.stock.changed", "changed": {"available_quantity": {"from": "five", "to": 5}}},)
-    ]

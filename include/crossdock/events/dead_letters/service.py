@@ -44,7 +44,7 @@ def edit_fields(
     data = json.loads(dead_letter.edited_data or dead_letter.event.data)
     for field, value in changes.items():
         set_field(data, field, value)
-    return edit(store, dead_letter_id, data, event_types=event_types, actor=actor)
+    return edit(store, dead_letter_id, data, event_types=event_types, actor=actor, fields=tuple(changes))
 
 
 def edit(
@@ -54,9 +54,10 @@ def edit(
     *,
     event_types: EventTypes,
     actor: str,
+    fields: tuple[str, ...] = (),
 ) -> DeadLetter:
     """
-    Replace the event's data, which must match the schema of its type. The audit trail has each value before and after.
+    Replace the event's data, which must match the schema of its type. The audit trail names the fields, never values.
 
     Data that equal the original remove the edit.
 
@@ -71,8 +72,7 @@ def edit(
         _refuse_new_schema_errors(event_types, dead_letter, data)
         is_original = data == json.loads(dead_letter.event.data)
         repository.edit(work, dead_letter_id, None if is_original else json.dumps(data))
-        before = json.loads(dead_letter.edited_data or dead_letter.event.data)
-        detail = {"event_type": dead_letter.event.type, "changed": audit.changes_of_document(before, data)}
+        detail = {"fields": list(fields) or "all"}
         audit.add(work, actor=actor, act="dead_letter.fix", subject=f"dead-letters/{dead_letter_id}", detail=detail)
         return repository.get(work, dead_letter_id)
 

@@ -24,6 +24,7 @@ from crossdock.db.bulk_edit import (
 from crossdock.db.database import Store, Work
 from crossdock.observability import audit
 from crossdock.sync import Stream, replay
+from crossdock.sync.dataset import Record
 from crossdock.sync.model import Report
 from crossdock.sync.quarantine import repository
 from crossdock.sync.quarantine.model import Failure
@@ -83,7 +84,10 @@ def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor:
     refuse_unknown_fields(document, original, of, stream.field_names, what=f"{item.stream} records")
     with store.transaction() as work:
         repository.save_edit(work, item_id, None if document == original else edited)
-        detail = {"stream": item.stream, "changed": audit.changes_of_document(before, document)}
+        # A source has names of its own for its fields: which of them are personal is not known.
+        is_personal = bool(stream.dataset.personal_fields) or stream.dataset is Record.schema
+        changed = audit.changes_of_document(before, document, is_personal=is_personal)
+        detail = {"stream": item.stream, "changed": changed}
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}", detail=detail)
     rejected = validate_rows(stream, [b'{"results":[' + edited + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
