@@ -129,11 +129,11 @@ def measure(dataset: Path, command: str, say: Say) -> RestoreOutcome:
             _sync(running, say, full=True)
         held = _held(running)
         with _timed("backup", seconds, say):
-            written = create.back_up(folder / "backups", progress=say)
+            written = create.back_up(folder / "backups", progress=_steps(say))
         lifecycle.down()
         destroy(home())
         with _timed("restore", seconds, say):
-            restoring.restore(written.folder, progress=say)
+            restoring.restore(written.folder, progress=_steps(say))
         with _timed("start", seconds, say):
             running = lifecycle.up(progress=say)
         with _timed("sync", seconds, say):
@@ -154,6 +154,18 @@ def _timed(name: str, into: dict[str, float], say: Say) -> Iterator[None]:
     yield
     into[name] = time.monotonic() - began
     say(f"{name}: {into[name]:.1f} s")
+
+
+def _steps(say: Say) -> Callable[..., None]:
+    """Say each step once; how far it has come is for a bar."""
+    last: list[str] = []
+
+    def tell(step: str, **_: object) -> None:
+        if last != [step]:
+            last[:] = [step]
+            say(step)
+
+    return tell
 
 
 def _sync(running: Stack, say: Callable[[str], None], *, full: bool) -> None:
