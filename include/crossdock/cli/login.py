@@ -18,7 +18,12 @@ from crossdock.core.errors import BadRequest
 
 def login(
     url: Annotated[str | None, typer.Argument(help="The address of the hub's Airflow; by default HUB_URL.")] = None,
-    user: Annotated[str | None, typer.Option(help="A user of that Airflow; by default HUB_USER, or a prompt.")] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            help="A user of that Airflow; by default HUB_USER (if HUB_URL is unset or the same), or a prompt."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """
@@ -28,8 +33,8 @@ def login(
     """
     from crossdock.stack.home import make_private_folder, write_json  # noqa: PLC0415
 
-    named = Login.of_environment(os.environ)
-    address = (url or (named.url if named else "")).rstrip("/")
+    named = Login.of_environment(os.environ, url=url)
+    address = named.url if named else ""
     if not address.startswith(("http://", "https://")):
         raise BadRequest("Which hub? Use ./hub login https://airflow.example.com")
     name = user or (named.user if named else "") or _prompted("User")
