@@ -42,7 +42,7 @@ def list_alerts(
     _refuse_other(state, _STATES)
     found = hub_api().pages("/alerts", "alerts", limit=limit, state=state)
     if as_json:
-        console.show_json({"alerts": found})
+        console.show_json({"alerts": found, "has_more": found.has_more})
         return
     console.show_table(
         "Alerts",
@@ -60,6 +60,7 @@ def list_alerts(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("ack")
@@ -148,7 +149,7 @@ def list_messages(
     _refuse_other(state, (None, *_MESSAGE_STATES))
     found = hub_api().pages("/alert-messages", "messages", limit=limit, state=state, route=route)
     if as_json:
-        console.show_json({"messages": found})
+        console.show_json({"messages": found, "has_more": found.has_more})
         return
     console.show_table(
         "Messages",
@@ -167,6 +168,7 @@ def list_messages(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("test")

@@ -115,7 +115,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Crossdock: commerce integrations on Apache Airflow, with every row accounted for.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
+    "Exit codes: 0 done, 1 failed or not found, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
 )
 
 

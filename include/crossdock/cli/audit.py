@@ -10,6 +10,7 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
@@ -40,7 +41,7 @@ def list_entries(
     }
     found = hub_api().pages("/audit", "entries", limit=limit, **query)
     if as_json:
-        console.show_json({"entries": found})
+        console.show_json({"entries": found, "has_more": found.has_more})
         return
     console.show_table(
         "Audit trail, latest first",
@@ -51,6 +52,7 @@ def list_entries(
         ],
         empty="No entries.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 def _detail(entry: dict[str, Any]) -> str:
@@ -75,7 +77,9 @@ def verify(as_json: Json = False) -> None:
     if as_json:
         console.show_json(chain)
     elif chain.broken_at is None:
-        console.success(f"All {chain.entries:,} entries are unchanged. The last hash: {chain.last_hash}")
+        console.success(
+            f"The chain is whole: {counted(chain.entries, 'entry', 'entries')}. The last hash: {chain.last_hash}"
+        )
         console.say("Store this hash in another place: removal of the latest entries cannot be detected without it.")
     else:
         console.error(

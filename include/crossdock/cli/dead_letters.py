@@ -47,7 +47,7 @@ def list_dead_letters(
     causes = api.get("/dead-letter-causes").document["causes"]
     found = api.pages("/dead-letters", "dead_letters", limit=limit, state=state, cause=cause, subscriber=subscriber)
     if as_json:
-        console.show_json({"causes": causes, "dead_letters": found})
+        console.show_json({"causes": causes, "dead_letters": found, "has_more": found.has_more})
         return
     console.show_table(
         "Dead letters by cause",
@@ -74,6 +74,7 @@ def list_dead_letters(
         ],
         empty="No dead letters in that state.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
     if found and state == "dead":
         console.say(f"To inspect one: ./hub dead-letters show {found[0]['dead_letter_id']}")
 

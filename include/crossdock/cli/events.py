@@ -11,7 +11,9 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.counted import counted
 from crossdock.cli.dead_letters import FAILED_AGAIN
+from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
@@ -122,7 +124,7 @@ def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
         console.show_json({"dry_run": True, "events": counts})
         return
     for name, number in counts.items():
-        console.show(f"{name} would receive {number:,} events.")
+        console.show(f"{name} would receive {counted(number, 'event')}.")
     console.say("To send them: the same command with --yes")
 
 
@@ -190,9 +192,16 @@ def rebuild(
     with console.progress("Rebuilding") as bar:
         bar.update("Rebuilding")
         found = hub_api().post("/availability-rebuilds", {"replace": yes}, timeout_s=_REBUILD_TIMEOUT_S).document
+    is_wrong = bool(found["differences"]) and not found["replaced"]
     if as_json:
         console.show_json(found)
+        if is_wrong:
+            raise typer.Exit(Exit.PARTIAL)
         return
     same = "the model is the same, byte for byte"
-    result = f"{found['differences']:,} rows differ" if found["differences"] else same
-    console.success(f"{found['events']:,} events: {result}{'; replaced' if found['replaced'] else ''}.")
+    result = f"{counted(found['differences'], 'row')} of the model did not agree" if found["differences"] else same
+    mark = console.error if is_wrong else console.success
+    mark(f"{counted(found['events'], 'event')}: {result}{'; it was replaced' if found['replaced'] else ''}.")
+    if is_wrong:
+        console.say("To replace the model: ./hub events rebuild --yes")
+        raise typer.Exit(Exit.PARTIAL)

@@ -18,6 +18,7 @@ import typer
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
@@ -90,7 +91,9 @@ def show(
     fields = {**found, **{name: value for name, value in health.items() if name not in found}}
     outage = breaker["outage"]
     fields["breaker"] = breaker["phase"]
-    fields["outage"] = f"{outage['calls']} calls since {outage['since'][:19]}: {outage['reason']}" if outage else ""
+    fields["outage"] = (
+        f"{counted(outage['calls'], 'call')} since {outage['since'][:19]}: {outage['reason']}" if outage else ""
+    )
     _show_fields(integration_id, fields)
     _show_fields(f"Calls of the last {hours} h", calls)
     console.show_table(

@@ -56,7 +56,7 @@ def logout(as_json: Json = False) -> None:
     if as_json:
         console.show_json({"removed": was_there})
     else:
-        console.success("Logged out." if was_there else "There was no login.")
+        (console.success if was_there else console.say)("Logged out." if was_there else "There was no login.")
 
 
 def _password(named: Login | None) -> str:

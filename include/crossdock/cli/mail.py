@@ -32,7 +32,7 @@ def list_mails(
         raise BadRequest(f"{state!r} is no state. Use one of: {', '.join(_STATES)}")
     found = hub_api().pages("/mails", "mails", limit=limit, state=state, kind=kind)
     if as_json:
-        console.show_json({"mails": found})
+        console.show_json({"mails": found, "has_more": found.has_more})
         return
     console.show_table(
         "Mails",
@@ -51,6 +51,7 @@ def list_mails(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
     if any(mail["state"] == "unknown" for mail in found):
         console.say("Look up what is unknown at its mailer, and say what you saw: ./hub attempts list")
 

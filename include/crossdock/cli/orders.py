@@ -47,7 +47,7 @@ def list_orders(
     """List orders, newest first."""
     found = hub_api().pages("/orders", "orders", limit=limit, state=state, reference=reference)
     if as_json:
-        console.show_json({"orders": found})
+        console.show_json({"orders": found, "has_more": found.has_more})
         return
     console.show_table(
         "Orders",
@@ -66,6 +66,7 @@ def list_orders(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("show")

@@ -38,7 +38,7 @@ def list_payments(
         "/payments", "payments", limit=limit, unresolved=unresolved, state=state, reference=reference
     )
     if as_json:
-        console.show_json({"payments": found})
+        console.show_json({"payments": found, "has_more": found.has_more})
         return
     console.show_table(
         "Payments",
@@ -57,6 +57,7 @@ def list_payments(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
     if any(payment["is_unresolved"] for payment in found):
         console.say("To find out what became of one: ./hub payments resolve ID")
 

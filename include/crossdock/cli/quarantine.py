@@ -44,7 +44,7 @@ def list_items(
     groups = api.get("/quarantine-causes", stream=of_stream).document["causes"]
     items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, state=state)
     if as_json:
-        console.show_json({"causes": groups, "items": items})
+        console.show_json({"causes": groups, "items": items, "has_more": items.has_more})
         return
     console.show_table(
         "Open, by cause",
@@ -68,6 +68,7 @@ def list_items(
         ],
         empty=f"No items are {state}." if state != "all" else "There are no items.",
     )
+    console.say_if_cut(len(items), has_more=items.has_more)
     if items and state == "open":
         console.say(f"To look at one: ./hub quarantine show {items[0]['item_id']}")
 

@@ -25,9 +25,10 @@ def runs(
     api = hub_api()
     found = api.pages("/runs", "runs", limit=limit, stream=stream_id(api, stream))
     if as_json:
-        console.show_json({"runs": [run_reports.document(run) for run in found]})
-    else:
-        run_reports.show_runs(found)
+        console.show_json({"runs": [run_reports.document(run) for run in found], "has_more": found.has_more})
+        return
+    run_reports.show_runs(found)
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("show")

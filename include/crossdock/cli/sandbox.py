@@ -11,6 +11,7 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.counted import counted
 from crossdock.cli.options import Json
 from crossdock.cli.session import running_stack
 from crossdock.client import proof
@@ -53,7 +54,7 @@ def sandbox(
     if as_json:
         console.show_json({"url": control.url, "inventory": stock, "requests": requests})
         return
-    console.show(f"{control.url}  {stock['rows']:,} stock levels, {requests:,} requests answered")
+    console.show(f"{control.url}  {counted(stock['rows'], 'stock level')}, {counted(requests, 'request')} answered")
     console.say("Change stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Repair it: ./hub sandbox heal")
 
 
@@ -64,7 +65,7 @@ def move(count: Annotated[int, typer.Argument(min=1)] = 10, as_json: Json = Fals
     if as_json:
         console.show_json({"moved": moved})
         return
-    console.success(f"{len(moved)} stock levels changed, among them {moved[0]['sku']}.")
+    console.success(f"{counted(len(moved), 'stock level')} changed, among them {moved[0]['sku']}.")
     console.say("To read the changes: ./hub sync inventory")
 
 

@@ -50,7 +50,9 @@ def down(as_json: Json = False) -> None:
     if as_json:
         console.show_json({"ended": stopped})
     else:
-        console.success(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
+        (console.success if stopped else console.say)(
+            f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running."
+        )
 
 
 def status(
