@@ -31,7 +31,11 @@ def list_entries(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """List who changed what, from what to what, latest first."""
+    """
+    List who changed what, from what to what, latest first.
+
+    Example: ./hub audit list --actor airflow:otto --since 2026-11-21
+    """
     query = {
         "actor": actor,
         "subject": subject,
@@ -69,7 +73,11 @@ def _detail(entry: dict[str, Any]) -> str:
 
 @app.command("verify")
 def verify(as_json: Json = False) -> None:
-    """Verify the hash chain from the first entry on. Exit code 1 when an entry was changed or removed."""
+    """
+    Verify the hash chain from the first entry on. Exit code 1 when an entry was changed or removed.
+
+    Example: ./hub audit verify
+    """
     from crossdock.observability import audit  # noqa: PLC0415  the only command here that reads the database itself
 
     with local_store() as store, store.question() as work:

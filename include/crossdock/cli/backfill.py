@@ -56,7 +56,11 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the days without starting anything.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
+    """
+    Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing.
+
+    Example: ./hub backfill orders --from 2026-11-01 --to 2026-11-30 --dry-run
+    """
     api = airflow_api(starts_runs=not dry_run)
     hub = HubApi(api)
     found = stream_named(hub, stream)

@@ -45,7 +45,11 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C.")] = False,
     as_json: CloudEvents = False,
 ) -> None:
-    """Show the latest events, newest last. Personal data is masked; `show` reveals one event to an operator."""
+    """
+    Show the latest events, newest last. Personal data is masked; `show` reveals one event to an operator.
+
+    Example: ./hub events tail --type crossdock.stock.changed --follow
+    """
     api, query = hub_api(), {"type": types, "key": key, "silent": silent}
     page = api.get("/events", latest=True, limit=limit, **query).document
     _show(page["events"], as_json=as_json)
@@ -76,7 +80,11 @@ def _show(events: list[dict[str, Any]], *, as_json: bool) -> None:
 def show(
     event_id: Annotated[str, typer.Argument(help="ID, as ./hub events tail shows it: 1-4711.")], as_json: Json = False
 ) -> None:
-    """Show an event as a CloudEvent."""
+    """
+    Show an event as a CloudEvent.
+
+    Example: ./hub events show 1-4711
+    """
     document = hub_api().get(path_of("events", event_id)).document
     if as_json:
         console.show_json(document)
@@ -101,6 +109,8 @@ def replay(
     Replay events to subscribers.
 
     Shows the count first; add --yes to replay. Safe: subscribers ignore outdated events.
+
+    Example: ./hub events replay --since 2026-11-21 --to availability --yes
     """
     chosen = {
         "first": start,
@@ -130,7 +140,11 @@ def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
 
 @app.command("status")
 def status(as_json: Json = False) -> None:
-    """Show the lag and the failures of each subscriber, replays, and the volumes of the last day."""
+    """
+    Show the lag and the failures of each subscriber, replays, and the volumes of the last day.
+
+    Example: ./hub events status
+    """
     api = hub_api()
     found = api.get("/delivery").document
     replays = api.get("/replays", limit=10).document["replays"]
@@ -188,7 +202,11 @@ def rebuild(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the read model sku_availability from the event store, and compare the two."""
+    """
+    Rebuild the read model sku_availability from the event store, and compare the two.
+
+    Example: ./hub events rebuild --yes
+    """
     with console.progress("Rebuilding") as bar:
         bar.update("Rebuilding")
         found = hub_api().post("/availability-rebuilds", {"replace": yes}, timeout_s=_REBUILD_TIMEOUT_S).document

@@ -30,6 +30,8 @@ def login(
     Log in to a hub. Prompts for the password, or reads it from standard input.
 
     Stores Airflow's token, not the password, in a file that only you can read. It is valid until Airflow's time limit.
+
+    Example: ./hub login https://airflow.example.com --user ada
     """
     from crossdock.stack.home import make_private_folder, write_json  # noqa: PLC0415
 
@@ -50,7 +52,11 @@ def login(
 
 
 def logout(as_json: Json = False) -> None:
-    """Forget the login; commands use the local stack again. Airflow's token stays valid until its own time limit."""
+    """
+    Forget the login; commands use the local stack again. Airflow's token stays valid until its own time limit.
+
+    Example: ./hub logout
+    """
     was_there = login_file().exists()
     login_file().unlink(missing_ok=True)
     if as_json:

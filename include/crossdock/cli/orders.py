@@ -44,7 +44,11 @@ def list_orders(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List orders, newest first."""
+    """
+    List orders, newest first.
+
+    Example: ./hub order list --state open
+    """
     found = hub_api().pages("/orders", "orders", limit=limit, state=state, reference=reference)
     if as_json:
         console.show_json({"orders": found, "has_more": found.has_more})
@@ -71,7 +75,11 @@ def list_orders(
 
 @app.command("show")
 def show(order_id: OrderId, as_json: Json = False) -> None:
-    """Show an order with each of its steps."""
+    """
+    Show an order with each of its steps.
+
+    Example: ./hub order show ord_4711
+    """
     _show(hub_api().get(path_of("orders", order_id)).document, as_json=as_json)
 
 
@@ -83,7 +91,11 @@ def trace(
     limit: Most = LARGEST_PAGE,
     as_json: Json = False,
 ) -> None:
-    """Show all that happened to an order, in time order: events, steps, retries, undo, calls, money, stock, mails."""
+    """
+    Show all that happened to an order, in time order: events, steps, retries, undo, calls, money, stock, mails.
+
+    Example: ./hub order trace 4711 --platform shop_eu
+    """
     show_journey("order", order, platform=platform, since=since, limit=limit, as_json=as_json)
 
 
@@ -95,7 +107,11 @@ def place(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Place an order. The same reference again is the same order."""
+    """
+    Place an order. The same reference again is the same order.
+
+    Example: ./hub order place order.json
+    """
     text = sys.stdin.read() if file == "-" else Path(file).read_text()
     try:
         body = json.loads(text)
@@ -115,6 +131,8 @@ def run(
     Drive one order by the DAG place_order now, in a run of its own.
 
     An order has one such run: a second one is refused, while it goes on and afterwards.
+
+    Example: ./hub order run ord_4711 --retry
     """
     api = airflow_api(starts_runs=True)
     hub = HubApi(api)
@@ -158,7 +176,11 @@ def _start(api: AirflowApi, order_id: str, dag_run_id: str) -> None:
 
 @app.command("compensate")
 def compensate(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json = False) -> None:
-    """Cancel an order: have all undone that was done for it, also when it is confirmed."""
+    """
+    Cancel an order: have all undone that was done for it, also when it is confirmed.
+
+    Example: ./hub order compensate ord_4711 --reason "the customer called"
+    """
     _show(repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key), as_json=as_json)
 
 
@@ -173,7 +195,11 @@ def retry(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Retry the step that an order waits for, once its cause is removed; or now, if it waits for its time."""
+    """
+    Retry the step that an order waits for, once its cause is removed; or now, if it waits for its time.
+
+    Example: ./hub order retry ord_4711 --reason "the gateway is back"
+    """
     body = {"reason": reason, "process_is_dead": process_is_dead}
     _show(repeatable.send(path_of("orders", order_id, "retry"), body, key), as_json=as_json)
 
@@ -186,7 +212,11 @@ def resolve(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Say what became of the step that an order waits for, after you looked it up."""
+    """
+    Say what became of the step that an order waits for, after you looked it up.
+
+    Example: ./hub order resolve ord_4711 --outcome done --reason "it is in the dashboard"
+    """
     if outcome not in _OUTCOMES:
         raise BadRequest(f"--outcome is one of {', '.join(_OUTCOMES)}")
     body = {"outcome": outcome, "reason": reason}

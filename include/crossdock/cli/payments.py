@@ -33,7 +33,11 @@ def list_payments(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List payments, newest first."""
+    """
+    List payments, newest first.
+
+    Example: ./hub payments list --unresolved
+    """
     found = hub_api().pages(
         "/payments", "payments", limit=limit, unresolved=unresolved, state=state, reference=reference
     )
@@ -64,7 +68,11 @@ def list_payments(
 
 @app.command("show")
 def show(payment_id: PaymentId, as_json: Json = False) -> None:
-    """Show a payment with each call of a gateway."""
+    """
+    Show a payment with each call of a gateway.
+
+    Example: ./hub payments show pay_4711
+    """
     _show(hub_api().get(path_of("payments", payment_id)).document, as_json=as_json)
 
 
@@ -82,7 +90,11 @@ def authorise(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Have a gateway authorise an amount; if it cannot be asked, the next one."""
+    """
+    Have a gateway authorise an amount; if it cannot be asked, the next one.
+
+    Example: ./hub payments authorise order-4711 4200 EUR --method pm_card_visa
+    """
     body = {"reference": reference, "amount_minor": amount_minor, "currency": currency, **_methods(method)}
     _show(repeatable.send(path_of("payments"), body, key), as_json=as_json)
 
@@ -97,7 +109,11 @@ def finish(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Finish an authorisation after the customer has acted."""
+    """
+    Finish an authorisation after the customer has acted.
+
+    Example: ./hub payments finish pay_4711 --detail redirectResult=X6XtfGC3
+    """
     body = {"details": _details(detail or [])}
     _show(repeatable.send(path_of("payments", payment_id, "details"), body, key), as_json=as_json)
 
@@ -110,14 +126,22 @@ def capture(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Capture an authorised amount, or a part of it."""
+    """
+    Capture an authorised amount, or a part of it.
+
+    Example: ./hub payments capture pay_4711 --amount-minor 4200
+    """
     body = _given(amount_minor=amount_minor, gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "captures"), body, key), as_json=as_json)
 
 
 @app.command("void")
 def void(payment_id: PaymentId, gateway: Gateway = None, key: Key = None, as_json: Json = False) -> None:
-    """Release what is authorised and not captured."""
+    """
+    Release what is authorised and not captured.
+
+    Example: ./hub payments void pay_4711
+    """
     body = _given(gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "voids"), body, key), as_json=as_json)
 
@@ -130,7 +154,11 @@ def refund(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Refund a captured amount, or a part of it."""
+    """
+    Refund a captured amount, or a part of it.
+
+    Example: ./hub payments refund pay_4711 --amount-minor 1000
+    """
     body = _given(amount_minor=amount_minor, gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "refunds"), body, key), as_json=as_json)
 
@@ -145,7 +173,11 @@ def resolve(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Find out what became of a payment. With --leg, say what you saw at the gateway."""
+    """
+    Find out what became of a payment. With --leg, say what you saw at the gateway.
+
+    Example: ./hub payments resolve pay_4711
+    """
     if leg is None:
         _show(repeatable.send(path_of("payments", payment_id, "resolve"), {}, key), as_json=as_json)
         return
@@ -157,7 +189,11 @@ def resolve(
 
 @app.command("gateways")
 def gateways(as_json: Json = False) -> None:
-    """List the payment gateways in the order in which they are asked, with their health."""
+    """
+    List the payment gateways in the order in which they are asked, with their health.
+
+    Example: ./hub payments gateways
+    """
     found = hub_api().get("/payment-gateways").document
     if as_json:
         console.show_json(found)

@@ -21,7 +21,11 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List runs, with the outcome of every record."""
+    """
+    List runs, with the outcome of every record.
+
+    Example: ./hub runs --stream inventory --limit 5
+    """
     api = hub_api()
     found = api.pages("/runs", "runs", limit=limit, stream=stream_id(api, stream))
     if as_json:
@@ -35,7 +39,11 @@ def runs(
 def show(
     run_id: Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")], as_json: Json = False
 ) -> None:
-    """Show what a run read, the outcomes, its calls, and what to do next."""
+    """
+    Show what a run read, the outcomes, its calls, and what to do next.
+
+    Example: ./hub run show inventory-20261128T131834-69a92f2b
+    """
     run = hub_api().get(path_of("runs", run_id)).document
     if as_json:
         console.show_json({**run_reports.document(run), "calls": run["calls"]})

@@ -42,7 +42,11 @@ def sandbox(
     generated: Annotated[bool, typer.Option("--generated", help="Serve the generated shop again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Control the simulated retailer: change its data, break it, repair it. Without a command, show its address."""
+    """
+    Control the simulated retailer: change its data, break it, repair it. Without a command, show its address.
+
+    Example: ./hub sandbox --dataset online_retail.parquet
+    """
     if context.invoked_subcommand:
         return
     if dataset or generated:
@@ -60,7 +64,11 @@ def sandbox(
 
 @app.command("move")
 def move(count: Annotated[int, typer.Argument(min=1)] = 10, as_json: Json = False) -> None:
-    """Change some stock levels, as on a normal day."""
+    """
+    Change some stock levels, as on a normal day.
+
+    Example: ./hub sandbox move 10
+    """
     moved = _control().live(stock_moves=count)["inventory"]
     if as_json:
         console.show_json({"moved": moved})
@@ -84,7 +92,11 @@ def break_down(
     once: Annotated[bool, typer.Option("--once", help="Only for the next request; else until `heal`.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the retailer fail in a chosen way."""
+    """
+    Make the retailer fail in a chosen way.
+
+    Example: ./hub sandbox break '{"status": 503}' --route inventory --once
+    """
     try:
         script = [json.loads(fault)]
     except json.JSONDecodeError as error:
@@ -101,7 +113,11 @@ def break_down(
 
 @app.command("heal")
 def heal(as_json: Json = False) -> None:
-    """Remove all faults."""
+    """
+    Remove all faults.
+
+    Example: ./hub sandbox heal
+    """
     _control().heal()
     if as_json:
         console.show_json({"healed": True})
@@ -123,7 +139,11 @@ def credentials() -> None:
 def requests(
     limit: Annotated[int, typer.Option(min=1, help="How many of the latest requests.")] = 20, as_json: Json = False
 ) -> None:
-    """List the latest requests to the retailer, latest last."""
+    """
+    List the latest requests to the retailer, latest last.
+
+    Example: ./hub sandbox requests --limit 5
+    """
     logged = _control().requests()[-limit:]
     if as_json:
         console.show_json({"requests": logged})

@@ -21,7 +21,11 @@ def show(
     as_of: Annotated[datetime | None, instant_option("--as-of", "Show the record as it was at this time.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a record by its key, as it is, or as it was at any time."""
+    """
+    Show a record by its key, as it is, or as it was at any time.
+
+    Example: ./hub show inventory CHAIR-1 --as-of 2026-11-21T08:00Z
+    """
     api = hub_api()
     found = api.get(path_of("records", stream_named(api, stream)["id"]), key=key, as_of=optional_text(as_of)).document
     if as_json:

@@ -42,7 +42,11 @@ def sync(
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
-    """Sync a stream now, as its DAG in Airflow, and wait until the run has finished."""
+    """
+    Sync a stream now, as its DAG in Airflow, and wait until the run has finished.
+
+    Example: ./hub sync inventory --key CHAIR-1
+    """
     _refuse_contradiction(full=full, since=since, until=until, keys=key)
     request = {
         "full": full,
