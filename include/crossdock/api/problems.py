@@ -18,6 +18,7 @@ from starlette.routing import Route
 from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database
 from crossdock.api.bulkhead import Busy
 from crossdock.api.hints import HintDocument
+from crossdock.api.validation import FORMS
 from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
     BadRequest,
@@ -258,6 +259,10 @@ def _short(text: str) -> str:
 def _expected(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "missing" and detail["loc"] == ("header", "Idempotency-Key"):
         return "is missing. Send a new one for each request, such as a UUID, and the same one to repeat a request"
+    if detail["type"] == "string_pattern_mismatch":
+        if detail["loc"][-1] == "cursor":
+            return "must be the next_cursor of an earlier page"
+        return FORMS.get(detail["ctx"]["pattern"], str(detail["msg"]))
     return str(detail["msg"])
 
 

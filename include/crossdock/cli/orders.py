@@ -78,7 +78,7 @@ def show(order_id: OrderId, as_json: Json = False) -> None:
     """
     Show an order with each of its steps.
 
-    Example: ./hub order show ord_4711
+    Example: ./hub order show ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f
     """
     _show(hub_api().get(path_of("orders", order_id)).document, as_json=as_json)
 
@@ -112,9 +112,10 @@ def place(
 
     Example: ./hub order place order.json
     """
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
     try:
-        body = json.loads(text)
+        body = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRequest(f"Cannot read the order from {file}: {error.strerror}") from error
     except ValueError as error:
         raise BadRequest(f"{file} is not JSON: {error}") from error
     _show(repeatable.send(path_of("orders"), body, key), as_json=as_json)
@@ -132,7 +133,7 @@ def run(
 
     An order has one such run: a second one is refused, while it goes on and afterwards.
 
-    Example: ./hub order run ord_4711 --retry
+    Example: ./hub order run ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --retry
     """
     api = airflow_api(starts_runs=True)
     hub = HubApi(api)
@@ -179,7 +180,7 @@ def compensate(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json
     """
     Cancel an order: have all undone that was done for it, also when it is confirmed.
 
-    Example: ./hub order compensate ord_4711 --reason "the customer called"
+    Example: ./hub order compensate ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the customer called"
     """
     _show(repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key), as_json=as_json)
 
@@ -198,7 +199,7 @@ def retry(
     """
     Retry the step that an order waits for, once its cause is removed; or now, if it waits for its time.
 
-    Example: ./hub order retry ord_4711 --reason "the gateway is back"
+    Example: ./hub order retry ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the gateway is back"
     """
     body = {"reason": reason, "process_is_dead": process_is_dead}
     _show(repeatable.send(path_of("orders", order_id, "retry"), body, key), as_json=as_json)
@@ -215,7 +216,7 @@ def resolve(
     """
     Say what became of the step that an order waits for, after you looked it up.
 
-    Example: ./hub order resolve ord_4711 --outcome done --reason "it is in the dashboard"
+    Example: ./hub order resolve ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --outcome done --reason "it is in the dashboard"
     """
     if outcome not in _OUTCOMES:
         raise BadRequest(f"--outcome is one of {', '.join(_OUTCOMES)}")

@@ -71,7 +71,7 @@ def show(payment_id: PaymentId, as_json: Json = False) -> None:
     """
     Show a payment with each call of a gateway.
 
-    Example: ./hub payments show pay_4711
+    Example: ./hub payments show pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d
     """
     _show(hub_api().get(path_of("payments", payment_id)).document, as_json=as_json)
 
@@ -112,7 +112,7 @@ def finish(
     """
     Finish an authorisation after the customer has acted.
 
-    Example: ./hub payments finish pay_4711 --detail redirectResult=X6XtfGC3
+    Example: ./hub payments finish pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d --detail redirectResult=X6XtfGC3
     """
     body = {"details": _details(detail or [])}
     _show(repeatable.send(path_of("payments", payment_id, "details"), body, key), as_json=as_json)
@@ -129,7 +129,7 @@ def capture(
     """
     Capture an authorised amount, or a part of it.
 
-    Example: ./hub payments capture pay_4711 --amount-minor 4200
+    Example: ./hub payments capture pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d --amount-minor 4200
     """
     body = _given(amount_minor=amount_minor, gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "captures"), body, key), as_json=as_json)
@@ -140,7 +140,7 @@ def void(payment_id: PaymentId, gateway: Gateway = None, key: Key = None, as_jso
     """
     Release what is authorised and not captured.
 
-    Example: ./hub payments void pay_4711
+    Example: ./hub payments void pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d
     """
     body = _given(gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "voids"), body, key), as_json=as_json)
@@ -157,7 +157,7 @@ def refund(
     """
     Refund a captured amount, or a part of it.
 
-    Example: ./hub payments refund pay_4711 --amount-minor 1000
+    Example: ./hub payments refund pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d --amount-minor 1000
     """
     body = _given(amount_minor=amount_minor, gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "refunds"), body, key), as_json=as_json)
@@ -176,7 +176,7 @@ def resolve(
     """
     Find out what became of a payment. With --leg, say what you saw at the gateway.
 
-    Example: ./hub payments resolve pay_4711
+    Example: ./hub payments resolve pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d
     """
     if leg is None:
         _show(repeatable.send(path_of("payments", payment_id, "resolve"), {}, key), as_json=as_json)
