@@ -247,6 +247,7 @@ def test_the_doctor_finds_a_fault_and_names_its_remedy(machine: Machine, fault: 
     (check,) = found
     assert check.ok == (fault in REMARKS)
     assert _without_paths(remedy) in _without_paths(check.fix or "")
+    assert not [each.name for each in checks if "Error: " in each.found], "a check that fails itself names no remedy"
 
 
 def _is_about(line: str, check: Check) -> bool:

@@ -288,6 +288,7 @@ def _databases() -> Iterator[Check]:
         return
     numbers = {**ports.PREFERRED, **ports.saved()}
     logs = {name: server.log for name, server in lifecycle.servers(numbers, secrets).items()}
+    answering: set[str] = set()
     for name, dsn in {
         "postgres-metadata": starts.metadata_dsn(numbers, secrets),
         "postgres-hub": starts.hub_dsn(numbers, secrets),
@@ -297,12 +298,13 @@ def _databases() -> Iterator[Check]:
         try:
             with psycopg.connect(dsn, connect_timeout=5, autocommit=True, options=_HURRY) as connection:
                 yield Check(f"{name} answers", ok=True, found=f"PostgreSQL {connection.info.server_version // 10_000}")
+                answering.add(name)
                 yield _takes_writes(name, refusal_of(connection))
         except psycopg.Error as error:
             refuses_us = "password authentication failed" in str(error)
             fix = _SECRETS_FIX if refuses_us else f"Its log: {logs[name]}"
             yield Check(f"{name} answers", ok=False, found=str(error).strip(), fix=fix)
-    if "postgres-hub" in living:
+    if "postgres-hub" in answering:
         schema = _hub_schema()
         yield schema
         if schema.ok:

@@ -24,7 +24,7 @@ _LOADS_WITHIN_S = 120.0
 
 def loads() -> str | None:
     """Load the code in a process of its own; return the last line of the error, None where it can be loaded."""
-    words = [sys.executable, "-c", f"import {_ENTRY} as worker; worker.subscribers(worker.services())"]
+    words = [sys.executable, "-P", "-c", f"import {_ENTRY} as worker; worker.subscribers(worker.services())"]
     try:
         ended = subprocess.run(words, capture_output=True, text=True, timeout=_LOADS_WITHIN_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
