@@ -50,6 +50,7 @@ def test_the_model_is_compared_first_and_replaced_with_yes(hub: Hub, store: Stor
 
     compared, replaced = hub("events", "rebuild"), hub("events", "rebuild", "--yes", "--json")
 
-    assert "1 events: 1 rows differ" in compared.text
+    assert "✗ 1 event: 1 row of the model did not agree." in compared.text
+    assert compared.code == 3
     assert replaced.document == {"events": 1, "differences": 1, "replaced": True}
     assert query(store, "SELECT actor FROM audit_entry") == [("airflow:otto",)]

@@ -96,7 +96,7 @@ def test_a_whole_life(hub: Hub, retailer: FakeRetailer, tmp_path: Path) -> None:
     assert answer(hub, "pause", "cli_life")["state"] == "paused"
     assert answer(hub, "resume", "cli_life")["state"] == "active"
     assert answer(hub, "remove", "cli_life", "--yes")["removed"]
-    assert run(hub, "show", "cli_life").returncode == 2
+    assert run(hub, "show", "cli_life").returncode == 1
 
 
 def test_an_action_is_performed_by_command_and_repeated_by_its_key(
@@ -219,9 +219,9 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["show", "not_there"], 2, "There is no integration 'not_there'"),
-        (["pause", "not_there"], 2, "There is no integration 'not_there'"),
-        (["add", "x_y", "--kind=fax", "--existing"], 2, "no kind 'fax' of integration. Kinds: adyen, commercetools"),
+        (["show", "not_there"], 1, "There is no integration 'not_there'"),
+        (["pause", "not_there"], 1, "There is no integration 'not_there'"),
+        (["add", "x_y", "--kind=fax", "--existing"], 1, "no kind 'fax' of integration. Kinds: adyen, commercetools"),
         (["add", "x_y", "--kind=commercetools", "--set=novalue", "--existing"], 2, "NAME=VALUE"),
         (["add", "x_y", *SETTINGS], 2, "Not a terminal, so cannot prompt for credentials. Use --credentials FILE"),
         (["add", "Shop-EU", *SETTINGS, "--credentials=-"], 2, "Invalid ID 'Shop-EU'. Use 2 to 63 lowercase letters"),
@@ -244,7 +244,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
             2,
             'must have type "array", for example ["10.1.0.0/16"]',
         ),
-        (["remove", "not_there"], 2, "There is no integration 'not_there'"),
+        (["remove", "not_there"], 1, "There is no integration 'not_there'"),
         (["validate", "not/there.yaml"], 2, "cannot be read"),
     ],
 )

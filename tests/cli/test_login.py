@@ -99,3 +99,47 @@ def test_the_address_of_the_database_is_no_way_in(
     assert ended.code == 2
     assert "HUB_DATABASE_URL is no longer used" in ended.text
     assert "Set HUB_URL" in ended.text
+
+
+@pytest.mark.parametrize(
+    "words", [["runs"], ["integration", "pause", "acme"], ["audit", "verify"], ["clean"], ["sandbox", "move"]]
+)
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"HUB_USER": "vera", "HUB_PASSWORD": "x"}, "HUB_USER and HUB_PASSWORD without HUB_URL"),
+        ({"HUB_TOKEN": "x"}, "HUB_TOKEN without HUB_URL"),
+    ],
+)
+def test_a_login_without_an_address_is_refused(
+    stackless_hub: Hub, monkeypatch: pytest.MonkeyPatch, words: list[str], given: dict[str, str], named: str
+) -> None:
+    """Left unread, a viewer's login acted as the administrator of the local stack, and a wrong password worked too."""
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    ended = stackless_hub(*words)
+
+    assert ended.code == 2
+    assert named in ended.text
+    assert "Set HUB_URL to the address of the hub's Airflow" in ended.text
+
+
+def test_a_login_in_the_environment_is_for_the_address_of_the_command(
+    stackless_hub: Hub, served: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_USER", "otto")
+    monkeypatch.setenv("HUB_PASSWORD", "ottootto")
+
+    assert stackless_hub("login", served.url).code == 0
+
+
+def test_a_password_for_one_hub_is_not_sent_to_another(
+    stackless_hub: Hub, served: ServedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HUB_PASSWORD belongs to HUB_URL: a command that names another address asks for its own."""
+    for name, value in {"HUB_URL": "http://hub.example", "HUB_USER": "otto", "HUB_PASSWORD": "of hub.example"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ottootto\n"))
+
+    assert stackless_hub("login", served.url, "--user", "otto").code == 0

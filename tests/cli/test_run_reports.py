@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from crossdock.cli import run_reports
+from crossdock.cli.exit_codes import Exit, exit_of
 
 
 def run_of(stream: str) -> dict[str, Any]:
@@ -28,3 +29,27 @@ def test_runs_of_two_shops_are_told_apart(capsys: pytest.CaptureFixture[str]) ->
     shown = capsys.readouterr().out
     assert "shop_eu.inventory" in shown
     assert "shop_us.inventory" in shown
+
+
+@pytest.mark.parametrize(
+    ("keys", "read", "code", "said"),
+    [
+        (["NOPE"], 0, Exit.FAILED, "✗ The source has no records with these keys: NOPE"),
+        (["A", "B"], 0, Exit.FAILED, "✗ The source has no records with these keys: A, B"),
+        (["A", "NOPE"], 1, Exit.PARTIAL, "✗ The source has 1 record for 2 keys"),
+        (["A"], 3, Exit.DONE, "Done."),
+        ([], 0, Exit.DONE, "Done."),
+    ],
+)
+def test_keys_that_the_source_does_not_have_are_no_success(
+    capsys: pytest.CaptureFixture[str], keys: list[str], read: int, code: Exit, said: str
+) -> None:
+    """`--key NOPE` ended with 0: a script took it for done."""
+    none = {"read": 0}
+    run = run_of("acme.inventory") | {"keys": keys, "counts": {"read": read, "inserted": read}, "lines": none}
+    run |= {"drift": None, "warnings": [], "window_high": None, "error": None, "calls": {"calls": 0, "avoided": 0}}
+
+    run_reports.show_run(run)
+
+    assert exit_of(run) == code
+    assert said in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_a_time_before_the_first_version_of_a_record_is_reported(hub: Hub, store
     before = hub("show", "inventory", "SIDEBOARD-OAK-01", "--as-of", "2026-01-01")
     unknown = hub("show", "inventory", "SIDEBOARD-OAK-02", "--as-of", "2026-01-01")
 
-    assert (there.code, before.code, unknown.code) == (0, 2, 2)
+    assert (there.code, before.code, unknown.code) == (0, 1, 1)
     assert "did not exist at 2026-01-01T00:00:00.000Z. The first version" in before.text
     assert "2026-11-20T17:30:00.000Z" in before.text
     assert "The hub has no 'SIDEBOARD-OAK-02' of commercetools.inventory" in unknown.text

@@ -12,7 +12,7 @@ from crossdock.db.database import Store
 from crossdock.sync.quarantine import service as quarantine_service
 from tests.cli.conftest import Hub
 from tests.events.dead_letters.test_service import dead
-from tests.events.worlds import delivery
+from tests.events.worlds import delivery, publish, stock
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
@@ -144,8 +144,61 @@ def test_dead_letters_are_replayed_by_a_worker(hub: Hub, store: Store, hub_dsn: 
         ended = hub("dead-letters", "replay", str(dead_letter_id))
 
     assert ended.code == 0
-    assert "done: 1 delivered, 0 failed again" in ended.text
+    assert "✓ Replay 1 has ended: 1 of 1 delivered, 0 failed again" in ended.text
     assert query(store, "SELECT available FROM sku_availability") == [(5,)]
+
+
+def test_a_replay_of_which_none_passed_has_failed(hub: Hub, store: Store, hub_dsn: str) -> None:
+    """It said ✓ and 3: a script took nothing for a part."""
+    (dead_letter_id,) = dead(store, hub_dsn)
+
+    with delivery(hub_dsn):
+        ended = hub("dead-letters", "replay", str(dead_letter_id))
+
+    assert ended.code == 1
+    assert "Replaying 1 dead letter" in ended.text
+    assert "✗ Replay 1 has ended: 0 of 1 delivered, 1 failed again" in ended.text
+
+
+def test_a_replay_of_no_event_has_failed(hub: Hub, store: Store, hub_dsn: str) -> None:
+    publish(store, stock("A", 1, 1))
+
+    with delivery(hub_dsn):
+        ended = hub("events", "replay", "--key", "B", "--yes")
+
+    assert ended.code == 1
+    assert "Nothing matches the selection" in ended.text
+
+
+def test_a_list_that_is_cut_says_so(hub: Hub, store: Store) -> None:
+    """50 of 990 looked like all."""
+    rejected(store, 3)
+
+    cut, whole = (hub("quarantine", "list", "--limit", limit) for limit in ("2", "3"))
+
+    assert "Only 2 are shown; there are more. To see them: --limit 1000" in cut.text
+    assert "there are more" not in whole.text
+    assert hub("quarantine", "list", "--limit", "2", "--json").document["has_more"] is True
+    assert hub("quarantine", "list", "--limit", "3", "--json").document["has_more"] is False
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dead-letters", "list"],
+        ["runs"],
+        ["mail", "list"],
+        ["alerts", "list"],
+        ["alerts", "messages"],
+        ["order", "list"],
+        ["payments", "list"],
+        ["audit", "list"],
+        ["attempts", "list"],
+        ["decisions", "list"],
+    ],
+)
+def test_every_list_says_whether_there_are_more(hub: Hub, words: list[str]) -> None:
+    assert hub(*words, "--json").document["has_more"] is False
 
 
 def test_ctrl_c_stops_a_replay(hub: Hub, store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +211,7 @@ def test_ctrl_c_stops_a_replay(hub: Hub, store: Store, hub_dsn: str, monkeypatch
     monkeypatch.setattr("crossdock.cli.replays.time.sleep", interrupted)
     ended = hub("dead-letters", "replay", "--all", "--json")
 
-    assert (ended.code, ended.document["state"]) == (0, "stopped")
+    assert (ended.code, ended.document["state"]) == (1, "stopped")
     assert query(store, "SELECT state FROM event_replay") == [("stopped",)]
 
 

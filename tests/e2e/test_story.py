@@ -56,7 +56,7 @@ def test_exit_codes_tell_a_script_how_a_sync_ended(hub: Hub) -> None:
     hub("sync", "inventory", "--full", "--since", "2026-01-01T00:00:00Z", exit_code=2)
     hub("sync", "inventory", "--since", "yesterday", exit_code=2)
     hub("sync", "stocks", exit_code=2)
-    hub("run", "show", "nothing", exit_code=2)
+    hub("run", "show", "nothing", exit_code=1)
     hub("sandbox", "break", '{"empty": true}', "--route", "inventory")
     held = hub("sync", "inventory", "--full", exit_code=4)
     hub("sandbox", "break", '{"status": 401}', "--route", "oauth")

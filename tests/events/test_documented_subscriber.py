@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from crossdock.db.database import Store
-from crossdock.events.model import STOCK_CHANGED
+from crossdock.events.model import STOCK_CHANGED, NewEvent
 from crossdock.events.replay import service as replay_service
 from crossdock.events.store import Selection
 from crossdock.events.subscriber import Subscriber
@@ -39,11 +39,19 @@ def documented(example: int, services: object = None) -> dict[str, Subscriber]:
 def test_the_subscriber_of_the_docs_works_as_it_stands_there(store: Store, hub_dsn: str) -> None:
     """An example that is not run goes stale, and the first thing that a new engineer does fails."""
     publish(store, stock("CHAIR", 1, 0), stock("CHAIR", 2, 5), stock("RUG", 1, 0), stock("RUG", 2, 0))
+    # LAMP is sold out in Lyon only, and SOFA in both warehouses, one after the other.
+    publish(store, in_warehouse("LAMP", "lyon", 0), in_warehouse("LAMP", "nice", 4))
+    publish(store, in_warehouse("SOFA", "lyon", 0), in_warehouse("SOFA", "nice", 0))
 
     with delivery(hub_dsn, documented(IN_THE_HUB)):
-        eventually(
-            lambda: query(store, "SELECT kind, subject FROM alert WHERE closed_at IS NULL"), [("sold_out", "RUG")]
-        )
+        eventually(lambda: query(store, "SELECT count(*) FROM event_inbox WHERE subscriber = 'sold_out'"), [(8,)])
+
+    opened = query(store, "SELECT kind, subject FROM alert WHERE closed_at IS NULL ORDER BY subject")
+    assert opened == [("sold_out", "RUG"), ("sold_out", "SOFA")]
+
+
+def in_warehouse(sku: str, warehouse: str, available: int) -> NewEvent:
+    return stock(sku, 1, available, entry=f"{sku}-{warehouse}", supply_channel=warehouse)
 
 
 @dataclass(frozen=True)

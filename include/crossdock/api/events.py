@@ -19,7 +19,7 @@ from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument, documented
 from crossdock.api.routing import Router
-from crossdock.api.validation import MOST_EXACT, PLAIN, Timestamp
+from crossdock.api.validation import EVENT_ID, MOST_EXACT, PLAIN, Timestamp
 from crossdock.app.event_types import event_types
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
@@ -38,7 +38,6 @@ from crossdock.sync.ledger import Run
 router = Router(tags=["events"])
 
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
-_ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
 _CURSOR = r"^[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,18}$"
 _LINK: dict[str, Any] = {"description": "The next page, `rel=next`; as `next_cursor`.", "schema": {"type": "string"}}
 _PAGE: dict[str, Any] = {
@@ -152,7 +151,9 @@ class EventSelection(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    first: str | None = Field(None, pattern=_ID, description="The id of the first event, in the order of the store.")
+    first: str | None = Field(
+        None, pattern=EVENT_ID, description="The id of the first event, in the order of the store."
+    )
     since: Timestamp | None = None
     until: Timestamp | None = None
     types: list[Annotated[str, Field(max_length=200, json_schema_extra=_TYPES)]] = Field([], max_length=50)
@@ -253,7 +254,7 @@ def show_event(
     store: OpenStore,
     request: Request,
     caller: Annotated[Caller, guard(Role.VIEWER)],
-    event_id: Annotated[str, Path(pattern=_ID)],
+    event_id: Annotated[str, Path(pattern=EVENT_ID)],
     mode: Annotated[
         Literal["structured", "binary"],
         Query(description="`binary`: the attributes as `ce-` headers, the data as the body."),

@@ -20,7 +20,7 @@ from crossdock.api.personal_data import masked, reveal
 from crossdock.api.problems import incomplete
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, WithReason, not_there
-from crossdock.api.validation import WHOLE
+from crossdock.api.validation import COUNTRY, ORDER_ID, REFERENCE, WHOLE
 from crossdock.app.order_runs import run_id_of
 from crossdock.app.orders import not_called, order_flows
 from crossdock.commerce.orders import placed_repository, service, steps
@@ -41,8 +41,8 @@ router = Router(tags=["orders"])
 _NONE = not_there("order")
 _PERSONAL = frozenset({"email", "customer_name", "reason_given"})
 
-OrderId = Annotated[str, Path(pattern=r"^ord_[0-9a-f]{32}$", description="The hub's ID of the order.")]
-Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["web-10042"])]
+OrderId = Annotated[str, Path(pattern=ORDER_ID, description="The hub's ID of the order.")]
+Reference = Annotated[str, Field(pattern=REFERENCE, examples=["web-10042"])]
 CustomerReference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{3,64}$", examples=["customer-77"])]
 Sku = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
@@ -67,7 +67,7 @@ class OrderRequest(Strict):
     lines: Annotated[list[LineDocument], Field(min_length=1, max_length=500)]
     email: Annotated[str, Field(pattern=r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}$")]
     customer_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2: where it goes.")] | None = None
+    country: Annotated[str, Field(pattern=COUNTRY, description="ISO 3166 alpha-2: where it goes.")] | None = None
     customer_reference: CustomerReference | None = Field(
         None,
         description="The customer's ID in the shop, never a name. Adyen requires it: it stores payment methods by customer.",
@@ -230,7 +230,7 @@ def place_order(
 def list_orders(
     store: OpenStore,
     state: OrderState | None = None,
-    reference: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None,
+    reference: Annotated[str | None, Query(pattern=REFERENCE)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-ord_[0-9a-f]{32}$")] = None,
     limit: Limit = 100,
 ) -> OrdersPage:

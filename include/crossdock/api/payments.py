@@ -19,7 +19,7 @@ from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
 from crossdock.api.problems import Problem, ProblemDocument, incomplete
 from crossdock.api.routing import Router
 from crossdock.api.selection import Id, WithReason, not_there
-from crossdock.api.validation import WHOLE
+from crossdock.api.validation import CURRENCY, PAYMENT_ID, REFERENCE, WHOLE
 from crossdock.commerce.payments import repository, service
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of
 from crossdock.commerce.payments.books import Account, Posting, sums_of
@@ -48,16 +48,16 @@ _ENDED_OTHERWISE: dict[int | str, dict[str, Any]] = {
     503: {"model": ProblemDocument, "description": "No gateway took it. Send it again later, with the same key."},
 }
 
-PaymentId = Annotated[str, Path(pattern=r"^pay_[0-9a-f]{32}$", description="The hub's ID of the payment.")]
+PaymentId = Annotated[str, Path(pattern=PAYMENT_ID, description="The hub's ID of the payment.")]
 #: As the contract of payment gateways has them: commerce/payments/gateway.json.
-Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", examples=["order-4711"])]
+Reference = Annotated[str, Field(pattern=REFERENCE, examples=["order-4711"])]
 AmountMinor = Annotated[
     StrictInt,
     Field(ge=1, le=999_999_999_999, description="In minor units of the currency by ISO 4217: cents, or whole yen."),
     WHOLE,
 ]
 Token = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217.", examples=["EUR"])]
+Currency = Annotated[str, Field(pattern=CURRENCY, description="ISO 4217.", examples=["EUR"])]
 #: Without a user and a password: everybody on the customer's way would see them.
 ReturnUrl = Annotated[
     str,
@@ -360,7 +360,7 @@ def list_payments(
     store: OpenStore,
     state: PaymentState | None = None,
     unresolved: Annotated[bool, Query(description="Only those with a call whose outcome nobody knows.")] = False,
-    reference: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = None,
+    reference: Annotated[str | None, Query(pattern=REFERENCE)] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-pay_[0-9a-f]{32}$")] = None,
     limit: Limit = 100,
 ) -> PaymentsPage:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database
 from crossdock.api.bulkhead import Busy
 from crossdock.api.hints import HintDocument
-from crossdock.api.validation import PLAIN
+from crossdock.api.validation import FORMS
 from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
     BadRequest,
@@ -283,10 +283,12 @@ def _expected(detail: Mapping[str, Any]) -> str:
     place, kind = tuple(detail["loc"]), detail["type"]
     if kind == "missing" and place == ("header", "Idempotency-Key"):
         return "is missing. Send a new one for each request, such as a UUID, and the same one to repeat a request"
-    if place == ("query", "cursor"):
-        return "is not a cursor of this list. Send the `next_cursor` of its previous page, or none for the first page"
-    if kind == "string_pattern_mismatch" and detail.get("ctx", {}).get("pattern") == PLAIN:
-        return "must be text without control characters, and not empty"
+    if kind == "string_pattern_mismatch":
+        if place == ("query", "cursor"):
+            return (
+                "is not a cursor of this list. Send the `next_cursor` of its previous page, or none for the first page"
+            )
+        return FORMS.get(detail["ctx"]["pattern"], str(detail["msg"]))
     return _WORDS.get(kind) or str(detail["msg"])
 
 

@@ -9,9 +9,29 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from crossdock.core.printable import UNPRINTABLE_IN_SCHEMAS
+from crossdock.integrations.model import INTEGRATION_ID
+from crossdock.maintenance.alerting.routes import ROUTE_NAME
 
 #: Plain text, all of it printable: it is written into logs and compared with what people typed.
 PLAIN = rf"^[^{UNPRINTABLE_IN_SCHEMAS}]+$"
+EVENT_ID = r"^[0-9]{1,9}-[0-9]{1,18}$"
+ORDER_ID = r"^ord_[0-9a-f]{32}$"
+PAYMENT_ID = r"^pay_[0-9a-f]{32}$"
+REFERENCE = r"^[A-Za-z0-9._-]{1,64}$"
+CURRENCY = r"^[A-Z]{3}$"
+COUNTRY = r"^[A-Z]{2}$"
+#: Pattern → what it means, for whoever did not match it: nobody should have to read a regular expression.
+FORMS = {
+    PLAIN: "must be plain text without control characters",
+    EVENT_ID: "must be the ID of an event, such as 1-4711",
+    ORDER_ID: "must be the ID of an order: ord_ and 32 hexadecimal digits",
+    PAYMENT_ID: "must be the ID of a payment: pay_ and 32 hexadecimal digits",
+    REFERENCE: "must have 1 to 64 letters, digits, dots, underscores or hyphens",
+    CURRENCY: "must be a currency of ISO 4217, such as EUR",
+    COUNTRY: "must be a country of ISO 3166, such as DE",
+    INTEGRATION_ID: "must have 2 to 63 lowercase letters, digits or _, and start with a letter, such as shop_eu",
+    ROUTE_NAME: "must have 1 to 63 lowercase letters, digits, - or _, and start with a letter, such as on-call",
+}
 
 #: Text with at least one visible character: all else counts as blank, as with Python's `strip`.
 NOT_BLANK = r"[^\s\x00-\x20\x7f-\xa0]"

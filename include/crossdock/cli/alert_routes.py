@@ -27,7 +27,11 @@ _WINDOW = re.compile(
 
 @app.command("list")
 def list_routes(as_json: Json = False) -> None:
-    """List the routes. Recipients are masked."""
+    """
+    List the routes. Recipients are masked.
+
+    Example: ./hub alerts routes list
+    """
     found = hub_api().get("/alert-routes").document["routes"]
     if as_json:
         console.show_json({"routes": found})
@@ -42,7 +46,11 @@ def list_routes(as_json: Json = False) -> None:
 
 @app.command("show")
 def show_route(name: Name, as_json: Json = False) -> None:
-    """Show one route. An operator sees its recipients; that is audited."""
+    """
+    Show one route. An operator sees its recipients; that is audited.
+
+    Example: ./hub alerts routes show on-call
+    """
     found = hub_api().get(path_of("alert-routes", name)).document
     if as_json:
         console.show_json(found)
@@ -135,7 +143,11 @@ def remove_route(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove a route. What waits for it is never sent."""
+    """
+    Remove a route. What waits for it is never sent.
+
+    Example: ./hub alerts routes remove on-call --yes
+    """
     confirm(f"This removes the route {name} and the messages that wait for it", yes=yes)
     hub_api().delete(path_of("alert-routes", name), if_match=None)
     if as_json:
@@ -149,7 +161,11 @@ def validate(
     file: Annotated[Path, typer.Argument(help="A file of routes: dags/alert_routes/NAME.yaml.")],
     as_json: Json = False,
 ) -> None:
-    """Validate a file of routes; reports every error with its line. Works offline."""
+    """
+    Validate a file of routes; reports every error with its line. Works offline.
+
+    Example: ./hub alerts routes validate alert_routes.yaml
+    """
     from crossdock.maintenance.alerting import declared  # noqa: PLC0415  only this command needs it
 
     routes = [route.name for route in declared.read(file)]

@@ -38,11 +38,15 @@ def list_alerts(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List alerts, newest first."""
+    """
+    List alerts, newest first.
+
+    Example: ./hub alerts list --state open
+    """
     _refuse_other(state, _STATES)
     found = hub_api().pages("/alerts", "alerts", limit=limit, state=state)
     if as_json:
-        console.show_json({"alerts": found})
+        console.show_json({"alerts": found, "has_more": found.has_more})
         return
     console.show_table(
         "Alerts",
@@ -60,6 +64,7 @@ def list_alerts(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("ack")
@@ -68,7 +73,11 @@ def acknowledge(
     until: Annotated[datetime | None, instant_option("--until", "Until when; by default until it closes.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say that you are at an alert: it is not sent again. That it closed is sent all the same."""
+    """
+    Say that you are at an alert: it is not sent again. That it closed is sent all the same.
+
+    Example: ./hub alerts ack 7 --until 2026-12-01T06:00Z
+    """
     body = {"until": optional_text(until)}
     found = hub_api().post(path_of("alerts", alert_id, "acknowledge"), body).document
     if as_json:
@@ -101,7 +110,11 @@ def mute(
 
 @app.command("mutes")
 def list_mutes(as_json: Json = False) -> None:
-    """List the mutes that hold."""
+    """
+    List the mutes that hold.
+
+    Example: ./hub alerts mutes
+    """
     found = hub_api().get("/alert-mutes").document["mutes"]
     if as_json:
         console.show_json({"mutes": found})
@@ -129,7 +142,11 @@ def list_mutes(as_json: Json = False) -> None:
 def unmute(
     mute_id: Annotated[int, typer.Argument(help="ID, as ./hub alerts mutes shows it.")], as_json: Json = False
 ) -> None:
-    """End a mute now."""
+    """
+    End a mute now.
+
+    Example: ./hub alerts unmute 3
+    """
     found = hub_api().post(path_of("alert-mutes", mute_id, "end"), {}).document
     if as_json:
         console.show_json(found)
@@ -144,11 +161,15 @@ def list_messages(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List the messages of alerts, newest first."""
+    """
+    List the messages of alerts, newest first.
+
+    Example: ./hub alerts messages --state refused
+    """
     _refuse_other(state, (None, *_MESSAGE_STATES))
     found = hub_api().pages("/alert-messages", "messages", limit=limit, state=state, route=route)
     if as_json:
-        console.show_json({"messages": found})
+        console.show_json({"messages": found, "has_more": found.has_more})
         return
     console.show_table(
         "Messages",
@@ -167,6 +188,7 @@ def list_messages(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("test")
@@ -175,7 +197,11 @@ def test_route(
     wait_s: Annotated[float, typer.Option("--wait", min=0, help="For how many seconds to wait for the result.")] = 60,
     as_json: Json = False,
 ) -> None:
-    """Send a test message to a route, and wait until it is accepted."""
+    """
+    Send a test message to a route, and wait until it is accepted.
+
+    Example: ./hub alerts test on-call
+    """
     api = hub_api()
     found = _followed(api, api.post(path_of("alert-routes", route, "test"), {}).document, wait_s)
     if as_json:

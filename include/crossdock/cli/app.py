@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -115,7 +116,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Crossdock: commerce integrations on Apache Airflow, with every row accounted for.\n\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
+    "Exit codes: 0 done, 1 failed or not found, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
 )
 
 
@@ -146,7 +147,7 @@ def main() -> None:
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
         # Not standalone: typer itself would print the words of a wrong command as they are.
-        code = app(prog_name="./hub", standalone_mode=False)
+        code = app(prog_name=_program(), standalone_mode=False)
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:
@@ -161,6 +162,16 @@ def main() -> None:
         # Typer turns KeyboardInterrupt into this code before it comes here.
         _report(_Interrupted(), code, as_json=as_json)
     sys.exit(code)
+
+
+def _program() -> str:
+    """
+    Name the program as people type it; for the completion of a shell as its file is called.
+
+    bash finds the completion of `hub` for ./hub and for a whole path, too, and the variable of the completion is named after it.
+    """
+    is_completion = {"--install-completion", "--show-completion"} & set(sys.argv) or "_HUB_COMPLETE" in os.environ
+    return "hub" if is_completion else "./hub"
 
 
 class _Declined(HubError):

@@ -44,7 +44,11 @@ def list_attempts(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List the calls whose outcome nobody knows, oldest first."""
+    """
+    List the calls whose outcome nobody knows, oldest first.
+
+    Example: ./hub attempts list --integration stripe
+    """
     found = _LISTED.show(everything=everything, limit=limit, as_json=as_json, integration=integration)
     if found and not everything:
         first = found[0]
@@ -64,7 +68,11 @@ def resolve(
     reason: Annotated[str, typer.Option(help="How you know. Kept in the audit trail.")],
     as_json: Json = False,
 ) -> None:
-    """Say what became of a call whose outcome nobody knew. After refused or failed, its key may be used again."""
+    """
+    Say what became of a call whose outcome nobody knew. After refused or failed, its key may be used again.
+
+    Example: ./hub attempts resolve 7 done --reason "the refund is in the dashboard"
+    """
     if outcome not in _OUTCOMES:
         raise BadRequest(f"{outcome!r} is no outcome. Use one of: {', '.join(_OUTCOMES)}")
     found = hub_api().post(path_of("attempts", attempt_id, "resolve"), {"outcome": outcome, "reason": reason}).document

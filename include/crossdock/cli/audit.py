@@ -10,6 +10,7 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
@@ -30,7 +31,11 @@ def list_entries(
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """List who changed what, from what to what, latest first."""
+    """
+    List who changed what, from what to what, latest first.
+
+    Example: ./hub audit list --actor airflow:otto --since 2026-11-21
+    """
     query = {
         "actor": actor,
         "subject": subject,
@@ -40,7 +45,7 @@ def list_entries(
     }
     found = hub_api().pages("/audit", "entries", limit=limit, **query)
     if as_json:
-        console.show_json({"entries": found})
+        console.show_json({"entries": found, "has_more": found.has_more})
         return
     console.show_table(
         "Audit trail, latest first",
@@ -51,6 +56,7 @@ def list_entries(
         ],
         empty="No entries.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 def _detail(entry: dict[str, Any]) -> str:
@@ -67,7 +73,11 @@ def _detail(entry: dict[str, Any]) -> str:
 
 @app.command("verify")
 def verify(as_json: Json = False) -> None:
-    """Verify the hash chain from the first entry on. Exit code 1 when an entry was changed or removed."""
+    """
+    Verify the hash chain from the first entry on. Exit code 1 when an entry was changed or removed.
+
+    Example: ./hub audit verify
+    """
     from crossdock.observability import audit  # noqa: PLC0415  the only command here that reads the database itself
 
     with local_store() as store, store.question() as work:
@@ -75,7 +85,9 @@ def verify(as_json: Json = False) -> None:
     if as_json:
         console.show_json(chain)
     elif chain.broken_at is None:
-        console.success(f"All {chain.entries:,} entries are unchanged. The last hash: {chain.last_hash}")
+        console.success(
+            f"The chain is whole: {counted(chain.entries, 'entry', 'entries')}. The last hash: {chain.last_hash}"
+        )
         console.say("Store this hash in another place: removal of the latest entries cannot be detected without it.")
     else:
         console.error(

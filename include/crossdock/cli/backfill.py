@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.cli import console
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import day_option
 from crossdock.cli.options import Json
@@ -24,6 +26,7 @@ from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
 _CONFLICT = 409
+_SUCCESS = "success"
 
 
 class Only(StrEnum):
@@ -32,6 +35,14 @@ class Only(StrEnum):
     MISSING = "missing"
     FAILED = "failed"
     ALL = "all"
+
+
+#: Why there are no days to run.
+_NO_DAYS = {
+    Only.MISSING: "no days are missing",
+    Only.FAILED: "no days have failed",
+    Only.ALL: "there are no days in that span",
+}
 
 
 def backfill(
@@ -45,7 +56,11 @@ def backfill(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the days without starting anything.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing."""
+    """
+    Read days of history again. Safe to interrupt and to repeat: finished days are no longer missing.
+
+    Example: ./hub backfill orders --from 2026-11-01 --to 2026-11-30 --dry-run
+    """
     api = airflow_api(starts_runs=not dry_run)
     hub = HubApi(api)
     found = stream_named(hub, stream)
@@ -55,36 +70,35 @@ def backfill(
     span = {"first": first.isoformat(), "last": last.isoformat()}
     days = hub.get(path_of("streams", stream_id, "backfill-days"), only=only.value, **span).document["days"]
     if dry_run or not days:
-        _show(stream_id, days, Counter(), as_json=as_json, started=False)
+        _show_days(stream_id, days, only, as_json=as_json)
         return
     api.refuse_paused(dag_id)
     started = {day: _start(api, dag_id, day, emit_events=emit_events) for day in days}
     with console.progress(f"backfill {stream_id}") as bar:
-        states = Counter(
-            _end_of(api, dag_id, run_id, bar, number, len(days)) for number, run_id in enumerate(started.values())
-        )
-    _show(stream_id, days, states, as_json=as_json, started=True)
-    if states["success"] < len(days):
+        ends = _followed(api, dag_id, started, bar)
+    runs = _runs_of(hub, dag_id, started)
+    _show_ends(stream_id, ends, runs, as_json=as_json)
+    if set(ends.values()) != {_SUCCESS}:
         raise typer.Exit(Exit.FAILED)
-    if _any_partial(hub, dag_id, days):
+    if any(run["state"] == "partial" for run in runs.values()):
         console.say(f"Some records are in quarantine: ./hub quarantine list --stream {stream_id}")
         raise typer.Exit(Exit.PARTIAL)
 
 
-def _any_partial(hub: HubApi, dag_id: str, days: list[str]) -> bool:
-    """Check whether the last run of one of *days* has records in quarantine."""
-    waiting, cursor = set(days), None
-    while waiting:
+def _runs_of(hub: HubApi, dag_id: str, started: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Read what the ledger has of the DAG runs of *started*, by day. A day is missing whose run did not begin to read."""
+    days = {dag_run_id: day for day, dag_run_id in started.items()}
+    found: dict[str, dict[str, Any]] = {}
+    cursor = None
+    while len(found) < len(days):
         page = hub.get("/runs", dag_id=dag_id, limit=LARGEST_PAGE, cursor=cursor).document
-        for run in page["runs"]:  # Newest first.
-            if run["backfill_day"] in waiting:
-                waiting.discard(run["backfill_day"])
-                if run["state"] == "partial":
-                    return True
+        for run in page["runs"]:  # Newest first: of several attempts, the last one.
+            if day := days.get(run["dag_run_id"]):
+                found.setdefault(day, run)
         cursor = page["next_cursor"]
         if cursor is None:
             break
-    return False
+    return found
 
 
 def _start(api: AirflowApi, dag_id: str, day: str, *, emit_events: bool) -> str:
@@ -98,19 +112,46 @@ def _start(api: AirflowApi, dag_id: str, day: str, *, emit_events: bool) -> str:
         return f"partition__{day}"
 
 
-def _end_of(api: AirflowApi, dag_id: str, run_id: str, bar: console.Bar, number: int, days: int) -> str:
-    bar.update(f"{number} of {days} days done", done=number, total=days)
-    return dag_runs.wait_for_end(api, dag_id, run_id)
+def _followed(api: AirflowApi, dag_id: str, started: Mapping[str, str], bar: console.Bar) -> dict[str, str]:
+    """Wait until each run of *started* (day → DAG run) has ended; return how, by day."""
+    ends: dict[str, str] = {}
+    for day, dag_run_id in started.items():
+        failed = sum(state != _SUCCESS for state in ends.values())
+        bar.update(
+            f"{len(ends) - failed} of {counted(len(started), 'day')} done, {failed} failed",
+            done=len(ends),
+            total=len(started),
+        )
+        ends[day] = dag_runs.wait_for_end(api, dag_id, dag_run_id)
+    return ends
 
 
-def _show(stream: str, days: list[str], states: Counter[str], *, as_json: bool, started: bool) -> None:
+def _show_days(stream: str, days: list[str], only: Only, *, as_json: bool) -> None:
     if as_json:
-        runs = {"started": len(days) if started else 0, "states": dict(states)}
-        console.show_json({"stream": stream, "days": days, **runs})
+        console.show_json({"stream": stream, "days": days, "started": 0, "states": {}, "failed": {}})
     elif not days:
-        console.success("0 runs: no days are missing.")
-    elif not started:
-        console.show(f"{len(days)} days: {days[0]} … {days[-1]}")
+        console.say(f"There is nothing to do: {_NO_DAYS[only]}.")
     else:
-        show = console.success if states["success"] == len(days) else console.error
-        show(f"{states['success']} of {len(days)} days are done. To see each run: ./hub runs --stream {stream}")
+        console.show(f"{counted(len(days), 'day')}: {days[0]} … {days[-1]}")
+
+
+def _show_ends(stream: str, ends: Mapping[str, str], runs: Mapping[str, dict[str, Any]], *, as_json: bool) -> None:
+    states = Counter(ends.values())
+    failed = {day: _reason(runs.get(day)) for day, state in ends.items() if state != _SUCCESS}
+    if as_json:
+        document = {"stream": stream, "days": list(ends), "started": len(ends)}
+        console.show_json({**document, "states": dict(states), "failed": failed})
+        return
+    for day, reason in failed.items():
+        console.error(f"{day}: {reason}")
+    show = console.error if failed else console.success
+    show(f"{states[_SUCCESS]} of {counted(len(ends), 'day')} done. To see each run: ./hub runs --stream {stream}")
+    if failed:
+        first, last = min(failed), max(failed)
+        console.say(f"Once the cause is gone: ./hub backfill {stream} --from {first} --to {last} --only failed")
+
+
+def _reason(run: Mapping[str, Any] | None) -> str:
+    if run is None:
+        return "it failed before it began to read; its log is in Airflow"
+    return str(run["error"] or f"the run {run['run_id']} is {run['state']}")

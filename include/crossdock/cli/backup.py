@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from crossdock.cli import console
+from crossdock.cli.counted import counted
 from crossdock.cli.options import Json
 from crossdock.stack.backup import create
 from crossdock.stack.backup import restore as restoring
@@ -113,14 +114,14 @@ def _outcome(restored: Restored) -> dict[str, object]:
 
 def _show(restored: Restored, seconds: float) -> None:
     console.success(
-        f"Restored in {seconds} s: the hub of {restored.manifest.instant:%Y-%m-%d %H:%M:%S} UTC, with {restored.in_quarantine:,} "
-        f"items in quarantine and {restored.dead_letters:,} dead letters"
+        f"Restored in {seconds} s: the hub of {restored.manifest.instant:%Y-%m-%d %H:%M:%S} UTC, with "
+        f"{counted(restored.in_quarantine, 'item')} in quarantine and {counted(restored.dead_letters, 'dead letter')}"
     )
     if restored.moved_to:
         console.say(f"What was there before is in {restored.moved_to}. Delete it when you no longer need it.")
     for run in restored.missing:
         then = "the next run of its stream reads the source again" if run.was_running else "it had ended"
-        console.say(f"Run {run.run_id} lacks {run.pages:,} landed pages, such as {run.paths[0]}; {then}.")
+        console.say(f"Run {run.run_id} lacks {counted(run.pages, 'landed page')}, such as {run.paths[0]}; {then}.")
     for path in restored.undeclared:
         console.say(f"The project does not have this file, or has another: {path}. Copy it if the hub is to have it.")
     console.say("To start it: ./hub up. The next sync of each stream reads what has changed since.")

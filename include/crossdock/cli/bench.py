@@ -85,7 +85,11 @@ def sync(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Compare our three tasks with a floor and with peers: interleaved, medians, verdicts; into docs/benchmarks/."""
+    """
+    Compare our three tasks with a floor and with peers: interleaved, medians, verdicts; into docs/benchmarks/.
+
+    Example: ./hub bench sync --entity inventory --rows 100000
+    """
     count = row_count(entity, rows, ids)
     programs = loaders_for(entity, peers_from, [name.strip() for name in peers.split(",") if name.strip()])
     say = (lambda _: None) if as_json else console.say

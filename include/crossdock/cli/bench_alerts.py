@@ -22,7 +22,11 @@ def bench_alerts(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure, on a stack of its own under load, how long it takes from each cause to its message; into docs/benchmarks/."""
+    """
+    Measure, on a stack of its own under load, how long it takes from each cause to its message; into docs/benchmarks/.
+
+    Example: ./hub bench alerts --kind run_failed
+    """
     refuse_other_systems()
     only = kind or []
     if unknown := set(only) - set(CAUSES):

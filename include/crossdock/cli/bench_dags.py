@@ -67,7 +67,11 @@ def bench_dags(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how long Airflow takes to parse each DAG file of the streams; into docs/benchmarks/."""
+    """
+    Measure how long Airflow takes to parse each DAG file of the streams; into docs/benchmarks/.
+
+    Example: ./hub bench dags --integrations 100
+    """
     with tempfile.TemporaryDirectory() as folder, console.progress("Parsing") as bar:
         bar.update(f"Parsing the DAG files with {integrations:,} integrations")
         measured = _parsed(Path(folder), integrations)

@@ -18,7 +18,11 @@ def bench_event_store(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what the delivery's status and the count before a replay take on a large store; into docs/benchmarks/."""
+    """
+    Measure what the delivery's status and the count before a replay take on a large store; into docs/benchmarks/.
+
+    Example: ./hub bench event-store --events 1000000
+    """
     say = (lambda _: None) if as_json else console.say
     found = at_size.run(events, as_given(), say)
     files = report.write(out or default_folder(), "event-store", found.page, found)

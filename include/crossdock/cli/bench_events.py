@@ -23,7 +23,11 @@ def bench_events(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure publish and processing of events: throughput, waits by rate, during a sync, one reader and two."""
+    """
+    Measure publish and processing of events: throughput, waits by rate, during a sync, one reader and two.
+
+    Example: ./hub bench events --quick
+    """
     with console.progress("Measuring") as bar:
         found = run(QUICK if quick else Plan(), as_given(), bar.update)
     files = report.write(out, "events", found.page, found) if out else []

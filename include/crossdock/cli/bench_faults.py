@@ -36,7 +36,11 @@ def bench_faults(
     out: Annotated[Path | None, typer.Option(help="The folder for the rows as JSON.", file_okay=False)] = None,
     as_json: Json = False,
 ) -> None:
-    """Kill, freeze and fill each part of a stack under load; into docs/reliability.md and docs/benchmarks/."""
+    """
+    Kill, freeze and fill each part of a stack under load; into docs/reliability.md and docs/benchmarks/.
+
+    Example: ./hub bench faults --list
+    """
     chosen = faults_named(names or [])
     if not chosen:
         raise BadRequest(f"There is no such fault. Use some of: {', '.join(fault.name for fault in FAULTS)}")

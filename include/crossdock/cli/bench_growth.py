@@ -28,7 +28,11 @@ def bench_growth(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what webhooks leave behind on a stack of its own: disk, inodes, logs, tables, memory; into docs/benchmarks/."""
+    """
+    Measure what webhooks leave behind on a stack of its own: disk, inodes, logs, tables, memory; into docs/benchmarks/.
+
+    Example: ./hub bench growth --minutes 30
+    """
     refuse_other_systems()
     say = (lambda _: None) if as_json else console.say
     with steps.own_home():

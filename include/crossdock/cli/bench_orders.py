@@ -21,7 +21,11 @@ def bench_orders(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure orders, from request to confirmed, at rising load, and where the CPU of one order goes; into docs/benchmarks/."""
+    """
+    Measure orders, from request to confirmed, at rising load, and where the CPU of one order goes; into docs/benchmarks/.
+
+    Example: ./hub bench orders --quick
+    """
     refuse_other_systems()
     with console.progress("Measuring") as bar:
         found = run(QUICK if quick else Plan(), as_given(), bar.update)

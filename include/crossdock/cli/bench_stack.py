@@ -24,7 +24,11 @@ def bench_stack(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a stack of its own: its start, its rest, its DAG files and DAG runs; into docs/benchmarks/."""
+    """
+    Measure a stack of its own: its start, its rest, its DAG files and DAG runs; into docs/benchmarks/.
+
+    Example: ./hub bench stack --repeat 3
+    """
     refuse_other_systems()
     say = (lambda _: None) if as_json else console.say
     with steps.own_home() as folder:

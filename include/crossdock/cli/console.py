@@ -71,6 +71,12 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     _out.print(table)
 
 
+def say_if_cut(shown: int, *, has_more: bool) -> None:
+    """Say that a list was cut where there are more than the *shown* ones: otherwise 50 of 990 look like all."""
+    if has_more:
+        say(f"Only {shown:,} are shown; there are more. To see them: --limit {max(10 * shown, 1000)}")
+
+
 def show(line: str, *, heading: str = "") -> None:
     """Print one line on standard output; *heading* begins it, in bold."""
     _out.print(Text.assemble((printable(heading), "bold"), printable(line)), soft_wrap=True)

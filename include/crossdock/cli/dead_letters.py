@@ -41,13 +41,17 @@ def list_dead_letters(
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """List dead letters, and their causes."""
+    """
+    List dead letters, and their causes.
+
+    Example: ./hub dead-letters list --subscriber availability --limit 1000
+    """
     refuse_unknown_state(state, _STATES)
     api = hub_api()
     causes = api.get("/dead-letter-causes").document["causes"]
     found = api.pages("/dead-letters", "dead_letters", limit=limit, state=state, cause=cause, subscriber=subscriber)
     if as_json:
-        console.show_json({"causes": causes, "dead_letters": found})
+        console.show_json({"causes": causes, "dead_letters": found, "has_more": found.has_more})
         return
     console.show_table(
         "Dead letters by cause",
@@ -74,13 +78,18 @@ def list_dead_letters(
         ],
         empty="No dead letters in that state.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
     if found and state == "dead":
         console.say(f"To inspect one: ./hub dead-letters show {found[0]['dead_letter_id']}")
 
 
 @app.command("show")
 def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
-    """Show an event as it came, why it failed, and how often it was tried."""
+    """
+    Show an event as it came, why it failed, and how often it was tried.
+
+    Example: ./hub dead-letters show 11
+    """
     found = hub_api().get(path_of("dead-letters", dead_letter_id)).document
     if as_json:
         console.show_json(found)
@@ -107,7 +116,11 @@ def fix(
     file: File = None,
     as_json: Json = False,
 ) -> None:
-    """Edit an event's data. Nothing is delivered until it is replayed; the original data are kept."""
+    """
+    Edit an event's data. Nothing is delivered until it is replayed; the original data are kept.
+
+    Example: ./hub dead-letters fix 11 --set available_quantity=5
+    """
     edit = edit_from(changes, file, whole="data")
     found = hub_api().patch(path_of("dead-letters", dead_letter_id), edit).document
     if as_json:
@@ -128,7 +141,11 @@ def replay(
     rate: Annotated[float | None, typer.Option(help="Events per second at most.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Replay dead letters with their edited data. Ctrl-C stops it; what was delivered stays delivered."""
+    """
+    Replay dead letters with their edited data. Ctrl-C stops it; what was delivered stays delivered.
+
+    Example: ./hub dead-letters replay --cause BadEvent --rate 50
+    """
     body = selection_of(dead_letter_ids, cause=cause, everything=everything, ids_field="dead_letter_ids")
     api = hub_api(starts_runs=True)
     ended = follow_replay(api, api.post("/dead-letter-replays", {**body, "rate": rate}).document)
@@ -139,7 +156,11 @@ def replay(
 def stop(
     replay_id: Annotated[int, typer.Argument(help="ID, as ./hub events status shows it.")], as_json: Json = False
 ) -> None:
-    """Stop a replay of dead letters or events; what was delivered stays delivered."""
+    """
+    Stop a replay of dead letters or events; what was delivered stays delivered.
+
+    Example: ./hub dead-letters stop 3
+    """
     ended = hub_api().post(path_of("replays", replay_id, "stop"), None).document
     if as_json:
         console.show_json(ended)
@@ -152,5 +173,6 @@ selection.add_discard(
     "dead letters",
     "/dead-letter-discards",
     "dead_letter_ids",
-    doc="Close dead letters that need no delivery. They are kept, and can still be replayed.",
+    doc="Close dead letters that need no delivery. They are kept, and can still be replayed.\n\n"
+    'Example: ./hub dead-letters discard --cause BadEvent --reason "of a test shop"',
 )

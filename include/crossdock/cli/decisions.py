@@ -46,7 +46,11 @@ def list_decisions(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List what waits for a person, oldest first."""
+    """
+    List what waits for a person, oldest first.
+
+    Example: ./hub decisions list --mine
+    """
     found = _LISTED.show(everything=everything, limit=limit, as_json=as_json, mine=mine, about=about)
     if found and not everything:
         console.say(f"To decide: ./hub decisions decide {found[0]['decision_id']} {found[0]['choices'][0]} --reason …")
@@ -60,7 +64,11 @@ def decide(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Decide what something waits for. Once: the second one to decide is refused."""
+    """
+    Decide what something waits for. Once: the second one to decide is refused.
+
+    Example: ./hub decisions decide 7 done --reason "it is in the dashboard"
+    """
     body = {"choice": choice, "reason": reason}
     found = repeatable.send(path_of("decisions", decision_id, "decide"), body, key)
     if as_json:

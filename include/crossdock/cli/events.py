@@ -11,7 +11,9 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.counted import counted
 from crossdock.cli.dead_letters import FAILED_AGAIN
+from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
@@ -76,7 +78,11 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until Ctrl-C.")] = False,
     as_json: CloudEvents = False,
 ) -> None:
-    """Show the latest events, newest last. Personal data is masked; `show` reveals one event to an operator."""
+    """
+    Show the latest events, newest last. Personal data is masked; `show` reveals one event to an operator.
+
+    Example: ./hub events tail --type crossdock.stock.changed --follow
+    """
     api, query = hub_api(), {"type": types, "key": key, "silent": silent}
     page = api.get("/events", latest=True, limit=limit, **query).document
     _show(page["events"], as_json=as_json)
@@ -107,7 +113,11 @@ def _show(events: list[dict[str, Any]], *, as_json: bool) -> None:
 def show(
     event_id: Annotated[str, typer.Argument(help="ID, as ./hub events tail shows it: 1-4711.")], as_json: Json = False
 ) -> None:
-    """Show an event as a CloudEvent."""
+    """
+    Show an event as a CloudEvent.
+
+    Example: ./hub events show 1-4711
+    """
     document = hub_api().get(path_of("events", event_id)).document
     if as_json:
         console.show_json(document)
@@ -132,6 +142,8 @@ def replay(
     Replay events to subscribers.
 
     Shows the count first; add --yes to replay. Safe: subscribers ignore outdated events.
+
+    Example: ./hub events replay --since 2026-11-21 --to availability --yes
     """
     chosen = {
         "first": start,
@@ -155,13 +167,17 @@ def _show_counts(counts: dict[str, int], *, as_json: bool) -> None:
         console.show_json({"dry_run": True, "events": counts})
         return
     for name, number in counts.items():
-        console.show(f"{name} would receive {number:,} events.")
+        console.show(f"{name} would receive {counted(number, 'event')}.")
     console.say("To send them: the same command with --yes")
 
 
 @app.command("status")
 def status(as_json: Json = False) -> None:
-    """Show the lag and the failures of each subscriber, replays, and the volumes of the last day."""
+    """
+    Show the lag and the failures of each subscriber, replays, and the volumes of the last day.
+
+    Example: ./hub events status
+    """
     api = hub_api()
     found = api.get("/delivery").document
     replays = api.get("/replays", limit=10).document["replays"]
@@ -219,13 +235,24 @@ def rebuild(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the read model sku_availability from the event store, and compare the two."""
+    """
+    Rebuild the read model sku_availability from the event store, and compare the two.
+
+    Example: ./hub events rebuild --yes
+    """
     with console.progress("Rebuilding") as bar:
         bar.update("Rebuilding")
         found = hub_api().post("/availability-rebuilds", {"replace": yes}, timeout_s=_REBUILD_TIMEOUT_S).document
+    is_wrong = bool(found["differences"]) and not found["replaced"]
     if as_json:
         console.show_json(found)
+        if is_wrong:
+            raise typer.Exit(Exit.PARTIAL)
         return
     same = "the model is the same, byte for byte"
-    result = f"{found['differences']:,} rows differ" if found["differences"] else same
-    console.success(f"{found['events']:,} events: {result}{'; replaced' if found['replaced'] else ''}.")
+    result = f"{counted(found['differences'], 'row')} of the model did not agree" if found["differences"] else same
+    mark = console.error if is_wrong else console.success
+    mark(f"{counted(found['events'], 'event')}: {result}{'; it was replaced' if found['replaced'] else ''}.")
+    if is_wrong:
+        console.say("To replace the model: ./hub events rebuild --yes")
+        raise typer.Exit(Exit.PARTIAL)

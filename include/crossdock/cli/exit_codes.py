@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 from typer import TyperException
 
 from crossdock.client.errors import DagPaused
 from crossdock.client.hub import HubRefused
-from crossdock.core.errors import BadRequest, HeldForApproval, IntegrationPaused, NotFound
+from crossdock.core.errors import BadRequest, HeldForApproval, IntegrationPaused
 
 
 class Exit(IntEnum):
     DONE = 0
     FAILED = 1
-    #: Typer's own code, and ours for requests that contradict themselves.
+    #: Typer's own code, and ours for requests that are wrong whatever the hub has. What is not there is FAILED: the
+    #: command was right.
     WRONG_USE = 2
     #: Done, but something is in quarantine or still open.
     PARTIAL = 3
@@ -26,14 +29,17 @@ class Exit(IntEnum):
 _OF_STATE = {"done": Exit.DONE, "partial": Exit.PARTIAL, "held": Exit.PERSON_NEEDED}
 
 
-def exit_of(state: str) -> Exit:
-    """Choose the exit code for a run that ended as *state*."""
-    return _OF_STATE.get(state, Exit.FAILED)
+def exit_of(run: Mapping[str, Any]) -> Exit:
+    """Choose the exit code for a *run* that has ended. Named keys that the source does not have were not read."""
+    ended = _OF_STATE.get(run["state"], Exit.FAILED)
+    if ended is Exit.DONE and run["counts"]["read"] < len(set(run["keys"])):
+        return Exit.PARTIAL if run["counts"]["read"] else Exit.FAILED
+    return ended
 
 
 def exit_of_error(error: Exception) -> Exit:
     match error:
-        case BadRequest() | NotFound():
+        case BadRequest():
             return Exit.WRONG_USE
         case HubRefused() if error.is_wrong_use:
             return Exit.WRONG_USE

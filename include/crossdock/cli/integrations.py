@@ -18,6 +18,7 @@ import typer
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
@@ -48,7 +49,11 @@ CredentialsFile = Annotated[
 
 @app.command("list")
 def list_all(as_json: Json = False) -> None:
-    """List integrations with their last test and the calls of the last hour."""
+    """
+    List integrations with their last test and the calls of the last hour.
+
+    Example: ./hub integration list
+    """
     found = hub_api().pages("/integrations", "integrations")
     if as_json:
         console.show_json({"integrations": found})
@@ -78,7 +83,11 @@ def show(
     hours: Annotated[int, typer.Option(min=1, max=720, help="The period over which calls are counted.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Show an integration, its health, and the calls of its latest runs."""
+    """
+    Show an integration, its health, and the calls of its latest runs.
+
+    Example: ./hub integration show shop_eu --hours 24
+    """
     api = hub_api()
     found = api.get(path_of("integrations", integration_id)).document
     health = api.get(path_of("integrations", integration_id, "health"), hours=hours).document
@@ -90,7 +99,9 @@ def show(
     fields = {**found, **{name: value for name, value in health.items() if name not in found}}
     outage = breaker["outage"]
     fields["breaker"] = breaker["phase"]
-    fields["outage"] = f"{outage['calls']} calls since {outage['since'][:19]}: {outage['reason']}" if outage else ""
+    fields["outage"] = (
+        f"{counted(outage['calls'], 'call')} since {outage['since'][:19]}: {outage['reason']}" if outage else ""
+    )
     _show_fields(integration_id, fields)
     _show_fields(f"Calls of the last {hours} h", calls)
     console.show_table(
@@ -112,7 +123,11 @@ def show(
 
 @app.command("kinds")
 def kinds(as_json: Json = False) -> None:
-    """List the kinds of integration, with their settings and credentials."""
+    """
+    List the kinds of integration, with their settings and credentials.
+
+    Example: ./hub integration kinds
+    """
     found = hub_api().get("/kinds").document["kinds"]
     if as_json:
         console.show_json({"kinds": found})
@@ -130,7 +145,11 @@ def kinds(as_json: Json = False) -> None:
 
 @app.command("actions")
 def actions(integration_id: Id, as_json: Json = False) -> None:
-    """List what can be done at the system of an integration, with a sample of each action's input."""
+    """
+    List what can be done at the system of an integration, with a sample of each action's input.
+
+    Example: ./hub integration actions crm
+    """
     found = hub_api().get(path_of("integrations", integration_id, "actions")).document
     if as_json:
         console.show_json(found)
@@ -157,6 +176,8 @@ def act(
     Perform an action at the system of an integration, and print its output as JSON.
 
     If the outcome is unknown, the error names the key with which the same call can be repeated.
+
+    Example: ./hub integration act crm find_customer --input '{"key": "ada@example.com"}'
     """
     found = repeatable.send(path_of("integrations", integration_id, "actions", action), {"input": _input(given)}, key)
     if as_json:
@@ -182,7 +203,11 @@ def add(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Add an integration after testing its connection. Credentials are stored in Airflow, encrypted, and nowhere else."""
+    """
+    Add an integration after testing its connection. Credentials are stored in Airflow, encrypted, and nowhere else.
+
+    Example: ./hub integration add erp_stock --kind declared --set base_url=https://erp.example --credentials erp.json
+    """
     from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
 
     api, entered = hub_api(), _settings(settings)
@@ -201,7 +226,11 @@ def add(
 
 @app.command("test")
 def test(integration_id: Id, as_json: Json = False) -> None:
-    """Test the connection. The exit code is 1 if a check fails."""
+    """
+    Test the connection. The exit code is 1 if a check fails.
+
+    Example: ./hub integration test shop_eu
+    """
     found = hub_api().post(path_of("integrations", integration_id, "test"), None).document
     if as_json:
         console.show_json(found)
@@ -226,6 +255,8 @@ def change(
     Change the name or single settings, after testing them.
 
     Settings that decide where the credentials are sent, such as the URL, need the credentials again.
+
+    Example: ./hub integration change shop_eu --set project=shop-2
     """
     from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
 
@@ -260,7 +291,11 @@ def change(
 
 @app.command("rotate")
 def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Json = False) -> None:
-    """Replace the credentials, after testing the new ones."""
+    """
+    Replace the credentials, after testing the new ones.
+
+    Example: ./hub integration rotate shop_eu --credentials new.json
+    """
     from crossdock.cli.credentials import credentials_for  # noqa: PLC0415
 
     api = hub_api()
@@ -275,7 +310,11 @@ def rotate(integration_id: Id, credentials: CredentialsFile = None, as_json: Jso
 
 @app.command("pause")
 def pause(integration_id: Id, as_json: Json = False) -> None:
-    """Pause the syncs of an integration. Runs that have read their records are finished."""
+    """
+    Pause the syncs of an integration. Runs that have read their records are finished.
+
+    Example: ./hub integration pause shop_eu
+    """
     found = hub_api().post(path_of("integrations", integration_id, "pause"), None).document
     _report(
         found, f"{integration_id} is paused. To resume it: ./hub integration resume {integration_id}", as_json=as_json
@@ -284,7 +323,11 @@ def pause(integration_id: Id, as_json: Json = False) -> None:
 
 @app.command("resume")
 def resume(integration_id: Id, as_json: Json = False) -> None:
-    """Resume the syncs of an integration. The next run reads what changed in the meantime."""
+    """
+    Resume the syncs of an integration. The next run reads what changed in the meantime.
+
+    Example: ./hub integration resume shop_eu
+    """
     found = hub_api().post(path_of("integrations", integration_id, "resume"), None).document
     _report(found, f"{integration_id} is resumed", as_json=as_json)
 
@@ -295,7 +338,11 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete an integration and the credentials that the hub wrote. Synced data is kept; its stock is no longer sellable."""
+    """
+    Delete an integration and the credentials that the hub wrote. Synced data is kept; its stock is no longer sellable.
+
+    Example: ./hub integration remove shop_eu --yes
+    """
     api = hub_api()
     seen = api.get(path_of("integrations", integration_id))
     confirm(f"This permanently deletes {integration_id} and its credentials", yes=yes)
@@ -308,7 +355,11 @@ def validate(
     file: Annotated[Path, typer.Argument(help="A declaration file: dags/integrations/NAME.yaml.")],
     as_json: Json = False,
 ) -> None:
-    """Validate a declaration file; reports errors with their lines, those of its form first. Works offline."""
+    """
+    Validate a declaration file; reports errors with their lines, those of its form first. Works offline.
+
+    Example: ./hub integration validate dags/integrations/erp_stock.yaml
+    """
     from crossdock.connectors.declarative.streams import declared_stream  # noqa: PLC0415  only this command needs it
     from crossdock.core.ids import sync_dag  # noqa: PLC0415
 

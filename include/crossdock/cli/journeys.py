@@ -40,7 +40,11 @@ def trace(
     limit: Most = LARGEST_PAGE,
     as_json: Json = False,
 ) -> None:
-    """Show all that happened to a SKU or a customer, in time order."""
+    """
+    Show all that happened to a SKU or a customer, in time order.
+
+    Example: ./hub trace sku CHAIR-1 --since 2026-11-21
+    """
     if subject not in _SUBJECTS:
         raise BadRequest(f"The first word is one of {', '.join(_SUBJECTS)}. Of an order: ./hub order trace")
     show_journey(subject, key, platform=platform, since=since, limit=limit, as_json=as_json)

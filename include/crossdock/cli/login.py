@@ -18,18 +18,25 @@ from crossdock.core.errors import BadRequest
 
 def login(
     url: Annotated[str | None, typer.Argument(help="The address of the hub's Airflow; by default HUB_URL.")] = None,
-    user: Annotated[str | None, typer.Option(help="A user of that Airflow; by default HUB_USER, or a prompt.")] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            help="A user of that Airflow; by default HUB_USER (if HUB_URL is unset or the same), or a prompt."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """
     Log in to a hub. Prompts for the password, or reads it from standard input.
 
     Stores Airflow's token, not the password, in a file that only you can read. It is valid until Airflow's time limit.
+
+    Example: ./hub login https://airflow.example.com --user ada
     """
     from crossdock.stack.home import make_private_folder, write_json  # noqa: PLC0415
 
-    named = Login.of_environment(os.environ)
-    address = (url or (named.url if named else "")).rstrip("/")
+    named = Login.of_environment(os.environ, url=url)
+    address = named.url if named else ""
     if not address.startswith(("http://", "https://")):
         raise BadRequest("Which hub? Use ./hub login https://airflow.example.com")
     name = user or (named.user if named else "") or _prompted("User")
@@ -45,13 +52,17 @@ def login(
 
 
 def logout(as_json: Json = False) -> None:
-    """Forget the login; commands use the local stack again. Airflow's token stays valid until its own time limit."""
+    """
+    Forget the login; commands use the local stack again. Airflow's token stays valid until its own time limit.
+
+    Example: ./hub logout
+    """
     was_there = login_file().exists()
     login_file().unlink(missing_ok=True)
     if as_json:
         console.show_json({"removed": was_there})
     else:
-        console.success("Logged out." if was_there else "There was no login.")
+        (console.success if was_there else console.say)("Logged out." if was_there else "There was no login.")
 
 
 def _password(named: Login | None) -> str:

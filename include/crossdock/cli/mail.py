@@ -27,12 +27,16 @@ def list_mails(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List mails, newest first. Recipients are masked."""
+    """
+    List mails, newest first. Recipients are masked.
+
+    Example: ./hub mail list --state unknown
+    """
     if state is not None and state not in _STATES:
         raise BadRequest(f"{state!r} is no state. Use one of: {', '.join(_STATES)}")
     found = hub_api().pages("/mails", "mails", limit=limit, state=state, kind=kind)
     if as_json:
-        console.show_json({"mails": found})
+        console.show_json({"mails": found, "has_more": found.has_more})
         return
     console.show_table(
         "Mails",
@@ -51,13 +55,18 @@ def list_mails(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
     if any(mail["state"] == "unknown" for mail in found):
         console.say("Look up what is unknown at its mailer, and say what you saw: ./hub attempts list")
 
 
 @app.command("show")
 def show_mail(mail_id: MailId, as_json: Json = False) -> None:
-    """Show one mail. An operator sees its recipient; that is audited."""
+    """
+    Show one mail. An operator sees its recipient; that is audited.
+
+    Example: ./hub mail show 7
+    """
     found = hub_api().get(path_of("mails", mail_id)).document
     if as_json:
         console.show_json(found)
@@ -71,7 +80,11 @@ def send_test(
     to: Annotated[str, typer.Option(help="The address of the recipient.")],
     as_json: Json = False,
 ) -> None:
-    """Send a test mail over one integration."""
+    """
+    Send a test mail over one integration.
+
+    Example: ./hub mail test shop_mail --to ada@shop.example
+    """
     found = hub_api().post("/test-mails", {"integration": integration_id, "to": to}).document
     if as_json:
         console.show_json(found)
@@ -81,7 +94,11 @@ def send_test(
 
 @app.command("resume")
 def resume(mail_id: MailId, as_json: Json = False) -> None:
-    """Go on with a mail that is not sent. One that is unknown is not sent again before its attempt is resolved."""
+    """
+    Go on with a mail that is not sent. One that is unknown is not sent again before its attempt is resolved.
+
+    Example: ./hub mail resume 7
+    """
     found = hub_api().post(path_of("mails", mail_id, "resume"), {}).document
     if as_json:
         console.show_json(found)

@@ -44,10 +44,14 @@ def list_orders(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List orders, newest first."""
+    """
+    List orders, newest first.
+
+    Example: ./hub order list --state open
+    """
     found = hub_api().pages("/orders", "orders", limit=limit, state=state, reference=reference)
     if as_json:
-        console.show_json({"orders": found})
+        console.show_json({"orders": found, "has_more": found.has_more})
         return
     console.show_table(
         "Orders",
@@ -66,11 +70,16 @@ def list_orders(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("show")
 def show(order_id: OrderId, as_json: Json = False) -> None:
-    """Show an order with each of its steps."""
+    """
+    Show an order with each of its steps.
+
+    Example: ./hub order show ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f
+    """
     _show(hub_api().get(path_of("orders", order_id)).document, as_json=as_json)
 
 
@@ -82,7 +91,11 @@ def trace(
     limit: Most = LARGEST_PAGE,
     as_json: Json = False,
 ) -> None:
-    """Show all that happened to an order, in time order: events, steps, retries, undo, calls, money, stock, mails."""
+    """
+    Show all that happened to an order, in time order: events, steps, retries, undo, calls, money, stock, mails.
+
+    Example: ./hub order trace 4711 --platform shop_eu
+    """
     show_journey("order", order, platform=platform, since=since, limit=limit, as_json=as_json)
 
 
@@ -94,10 +107,15 @@ def place(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Place an order. The same reference again is the same order."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    """
+    Place an order. The same reference again is the same order.
+
+    Example: ./hub order place order.json
+    """
     try:
-        body = json.loads(text)
+        body = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRequest(f"Cannot read the order from {file}: {error.strerror}") from error
     except ValueError as error:
         raise BadRequest(f"{file} is not JSON: {error}") from error
     _show(repeatable.send(path_of("orders"), body, key), as_json=as_json)
@@ -114,6 +132,8 @@ def run(
     Drive one order by the DAG place_order now, in a run of its own.
 
     An order has one such run: a second one is refused, while it goes on and afterwards.
+
+    Example: ./hub order run ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --retry
     """
     api = airflow_api(starts_runs=True)
     hub = HubApi(api)
@@ -157,7 +177,11 @@ def _start(api: AirflowApi, order_id: str, dag_run_id: str) -> None:
 
 @app.command("compensate")
 def compensate(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json = False) -> None:
-    """Cancel an order: have all undone that was done for it, also when it is confirmed."""
+    """
+    Cancel an order: have all undone that was done for it, also when it is confirmed.
+
+    Example: ./hub order compensate ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the customer called"
+    """
     _show(repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key), as_json=as_json)
 
 
@@ -172,7 +196,11 @@ def retry(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Retry the step that an order waits for, once its cause is removed; or now, if it waits for its time."""
+    """
+    Retry the step that an order waits for, once its cause is removed; or now, if it waits for its time.
+
+    Example: ./hub order retry ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the gateway is back"
+    """
     body = {"reason": reason, "process_is_dead": process_is_dead}
     _show(repeatable.send(path_of("orders", order_id, "retry"), body, key), as_json=as_json)
 
@@ -185,7 +213,11 @@ def resolve(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Say what became of the step that an order waits for, after you looked it up."""
+    """
+    Say what became of the step that an order waits for, after you looked it up.
+
+    Example: ./hub order resolve ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --outcome done --reason "it is in the dashboard"
+    """
     if outcome not in _OUTCOMES:
         raise BadRequest(f"--outcome is one of {', '.join(_OUTCOMES)}")
     body = {"outcome": outcome, "reason": reason}

@@ -33,12 +33,16 @@ def list_payments(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List payments, newest first."""
+    """
+    List payments, newest first.
+
+    Example: ./hub payments list --unresolved
+    """
     found = hub_api().pages(
         "/payments", "payments", limit=limit, unresolved=unresolved, state=state, reference=reference
     )
     if as_json:
-        console.show_json({"payments": found})
+        console.show_json({"payments": found, "has_more": found.has_more})
         return
     console.show_table(
         "Payments",
@@ -57,13 +61,18 @@ def list_payments(
         ],
         empty="There are none.",
     )
+    console.say_if_cut(len(found), has_more=found.has_more)
     if any(payment["is_unresolved"] for payment in found):
         console.say("To find out what became of one: ./hub payments resolve ID")
 
 
 @app.command("show")
 def show(payment_id: PaymentId, as_json: Json = False) -> None:
-    """Show a payment with each call of a gateway."""
+    """
+    Show a payment with each call of a gateway.
+
+    Example: ./hub payments show pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d
+    """
     _show(hub_api().get(path_of("payments", payment_id)).document, as_json=as_json)
 
 
@@ -81,7 +90,11 @@ def authorise(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Have a gateway authorise an amount; if it cannot be asked, the next one."""
+    """
+    Have a gateway authorise an amount; if it cannot be asked, the next one.
+
+    Example: ./hub payments authorise order-4711 4200 EUR --method pm_card_visa
+    """
     body = {"reference": reference, "amount_minor": amount_minor, "currency": currency, **_methods(method)}
     _show(repeatable.send(path_of("payments"), body, key), as_json=as_json)
 
@@ -96,7 +109,11 @@ def finish(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Finish an authorisation after the customer has acted."""
+    """
+    Finish an authorisation after the customer has acted.
+
+    Example: ./hub payments finish pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d --detail redirectResult=X6XtfGC3
+    """
     body = {"details": _details(detail or [])}
     _show(repeatable.send(path_of("payments", payment_id, "details"), body, key), as_json=as_json)
 
@@ -109,14 +126,22 @@ def capture(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Capture an authorised amount, or a part of it."""
+    """
+    Capture an authorised amount, or a part of it.
+
+    Example: ./hub payments capture pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d --amount-minor 4200
+    """
     body = _given(amount_minor=amount_minor, gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "captures"), body, key), as_json=as_json)
 
 
 @app.command("void")
 def void(payment_id: PaymentId, gateway: Gateway = None, key: Key = None, as_json: Json = False) -> None:
-    """Release what is authorised and not captured."""
+    """
+    Release what is authorised and not captured.
+
+    Example: ./hub payments void pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d
+    """
     body = _given(gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "voids"), body, key), as_json=as_json)
 
@@ -129,7 +154,11 @@ def refund(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Refund a captured amount, or a part of it."""
+    """
+    Refund a captured amount, or a part of it.
+
+    Example: ./hub payments refund pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d --amount-minor 1000
+    """
     body = _given(amount_minor=amount_minor, gateway=gateway)
     _show(repeatable.send(path_of("payments", payment_id, "refunds"), body, key), as_json=as_json)
 
@@ -144,7 +173,11 @@ def resolve(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Find out what became of a payment. With --leg, say what you saw at the gateway."""
+    """
+    Find out what became of a payment. With --leg, say what you saw at the gateway.
+
+    Example: ./hub payments resolve pay_8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d
+    """
     if leg is None:
         _show(repeatable.send(path_of("payments", payment_id, "resolve"), {}, key), as_json=as_json)
         return
@@ -156,7 +189,11 @@ def resolve(
 
 @app.command("gateways")
 def gateways(as_json: Json = False) -> None:
-    """List the payment gateways in the order in which they are asked, with their health."""
+    """
+    List the payment gateways in the order in which they are asked, with their health.
+
+    Example: ./hub payments gateways
+    """
     found = hub_api().get("/payment-gateways").document
     if as_json:
         console.show_json(found)

@@ -51,7 +51,11 @@ class MissingSecrets(StackError):
 
 
 def prepare() -> None:
-    """Prepare a deployment: migrate both databases and load airflow_settings.yaml."""
+    """
+    Prepare a deployment: migrate both databases and load airflow_settings.yaml.
+
+    Example: docker compose run --rm prepare
+    """
     from crossdock.app.stream_settings import refuse_mistakes  # noqa: PLC0415  loads every connector
 
     refuse_mistakes()

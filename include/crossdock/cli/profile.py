@@ -42,7 +42,11 @@ def sync(
     top: Annotated[int, typer.Option(min=1, help="Functions and statements to show.")] = 15,
     as_json: Json = False,
 ) -> None:
-    """Profile one step of a warm worker: its CPU by room, file and library, and PostgreSQL's time by statement."""
+    """
+    Profile one step of a warm worker: its CPU by room, file and library, and PostgreSQL's time by statement.
+
+    Example: ./hub profile sync --entity orders --rows 100000
+    """
     count = row_count(entity, rows, ids)
     if step not in {FULL, AGAIN, DELTA}:
         raise BadRequest(f"Unknown step {step!r}. Use {FULL}, {AGAIN} or {DELTA}")

@@ -38,14 +38,18 @@ def list_items(
     limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
     as_json: Json = False,
 ) -> None:
-    """List quarantine items, and the causes of the open ones."""
+    """
+    List quarantine items, and the causes of the open ones.
+
+    Example: ./hub quarantine list --stream orders --cause order_total_is_right
+    """
     refuse_unknown_state(state, _STATES)
     api = hub_api()
     of_stream = stream_id(api, stream)
     groups = api.get("/quarantine-causes", stream=of_stream).document["causes"]
     items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, run=run, state=state)
     if as_json:
-        console.show_json({"causes": groups, "items": items})
+        console.show_json({"causes": groups, "items": items, "has_more": items.has_more})
         return
     console.show_table(
         "Open, by cause",
@@ -69,13 +73,18 @@ def list_items(
         ],
         empty=f"No items are {state}." if state != "all" else "There are no items.",
     )
+    console.say_if_cut(len(items), has_more=items.has_more)
     if items and state == "open":
         console.say(f"To look at one: ./hub quarantine show {items[0]['item_id']}")
 
 
 @app.command("show")
 def show(item_id: ItemId, as_json: Json = False) -> None:
-    """Show a record and every rule that it failed."""
+    """
+    Show a record and every rule that it failed.
+
+    Example: ./hub quarantine show 11
+    """
     item = hub_api().get(path_of("quarantine", item_id)).document
     if as_json:
         console.show_json(item)
@@ -99,7 +108,11 @@ def fix(
     file: File = None,
     as_json: Json = False,
 ) -> None:
-    """Fix a record; nothing is loaded until you replay it."""
+    """
+    Fix a record; nothing is loaded until you replay it.
+
+    Example: ./hub quarantine fix 11 --set quantityOnStock=5
+    """
     edit = edit_from(changes, file, whole="record")
     found = hub_api().patch(path_of("quarantine", item_id), edit).document
     is_edited = found["item"]["is_edited"]
@@ -132,7 +145,11 @@ def replay(
     everything: Everything = False,
     as_json: Json = False,
 ) -> None:
-    """Validate records again; records that pass are loaded and their items closed. Ctrl-C stops it."""
+    """
+    Validate records again; records that pass are loaded and their items closed. Ctrl-C stops it.
+
+    Example: ./hub quarantine replay 11 12
+    """
     body = selection_of(item_ids, cause=cause, everything=everything, ids_field="item_ids")
     api = hub_api(starts_runs=True)
     ended = follow_replay(api, api.post("/quarantine-replays", body).document)
@@ -144,7 +161,8 @@ selection.add_discard(
     "items",
     "/quarantine-discards",
     "item_ids",
-    doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.",
+    doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.\n\n"
+    'Example: ./hub quarantine discard 11 12 --reason "no longer sold"',
 )
 
 

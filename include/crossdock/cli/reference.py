@@ -58,7 +58,7 @@ def commands() -> str:
 
     lines = ["# Commands", "", _GENERATED]
     lines += [
-        "Exit codes: 0 done, 1 failed, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
+        "Exit codes: 0 done, 1 failed or not found, 2 wrong use, 3 partial (something is in quarantine), 4 a person is needed.",
         "",
     ]
     root = typer.main.get_command(app)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from crossdock.cli import console
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import Conflict
@@ -16,7 +17,9 @@ from crossdock.core.paths import path_of
 
 Replay = dict[str, Any]
 #: The kind of a replay → what it replays, as people say it.
-_THINGS = {"quarantine": "quarantine items", "dead_letters": "dead letters"}
+_THINGS = {"quarantine": "quarantine item", "dead_letters": "dead letter", "events": "event"}
+#: State of a replay → how it is said. It is open where it could not be stopped.
+_END = {"done": "has ended", "stopped": "was stopped", "open": "is still running"}
 _LOOK_EVERY_S = 0.25
 #: A worker claims a replay within a second; after this long it is said that none has.
 _UNCLAIMED_AFTER_S = 15.0
@@ -24,7 +27,7 @@ _UNCLAIMED_AFTER_S = 15.0
 
 def follow_replay(api: HubApi, requested: Replay) -> Replay:
     """Wait until the replay has ended, with its progress; return it as it ended. Ctrl-C stops the replay."""
-    title = f"Replaying {requested['total']} {_THINGS.get(requested['kind'], requested['kind'])}"
+    title = f"Replaying {counted(requested['total'], _THINGS.get(requested['kind'], 'item'))}"
     path = path_of("replays", requested["replay_id"])
     now, began, is_explained = requested, time.monotonic(), False
     with console.progress(title) as bar:
@@ -42,16 +45,28 @@ def follow_replay(api: HubApi, requested: Replay) -> Replay:
 
 
 def show_end(ended: Replay, done: str, failed_again: str, *, as_json: bool) -> None:
-    """Show the result of a replay; exit with code 3 where something failed again."""
+    """Show the result of a replay; the exit code is 1 where nothing passed, and 3 where only a part did."""
+    code = _exit_of(ended)
     if as_json:
         console.show_json(ended)
     else:
-        console.success(
-            f"Replay {ended['replay_id']} is {ended['state']}: {ended['done']} {done}, {ended['failed']} failed again"
+        mark = console.success if code is Exit.DONE else console.error
+        mark(
+            f"Replay {ended['replay_id']} {_END.get(ended['state'], ended['state'])}: {ended['done']:,} of {ended['total']:,} {done}, "
+            f"{ended['failed']:,} failed again"
         )
     if ended["failed"]:
         console.say(failed_again)
-        raise typer.Exit(Exit.PARTIAL)
+    elif not ended["total"]:
+        console.say("Nothing matches the selection.")
+    if code is not Exit.DONE:
+        raise typer.Exit(code)
+
+
+def _exit_of(ended: Replay) -> Exit:
+    if ended["state"] == "done" and not ended["failed"] and ended["total"]:
+        return Exit.DONE
+    return Exit.PARTIAL if ended["done"] else Exit.FAILED
 
 
 def _has_begun(replay: Replay) -> bool:

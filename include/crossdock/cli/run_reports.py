@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crossdock.cli import console
+from crossdock.cli.counted import counted
 
 Run = Mapping[str, Any]
 
@@ -58,18 +59,22 @@ def show_run(run: Run) -> None:
     console.show(f"  {run['mode']}  {run['state']}  {run['seconds']:.1f} s", heading=run["run_id"])
     console.show(f"  {counts['read']:,} read {_sign(counts)} {outcomes(counts)}")
     if lines["read"]:
-        console.show(f"  {lines['read']:,} lines {_sign(lines)} {outcomes(lines)}")
+        console.show(f"  {counted(lines['read'], 'line')} {_sign(lines)} {outcomes(lines)}")
     for finding in run["drift"] or ():
         console.show(f"  drift: {finding['field']} is {finding['finding']} {finding['saw']}")
     for warning in run["warnings"]:
         examples = ", ".join(warning["examples"])
-        console.show(f"  warning: {warning['records']:,} records fail {warning['rule']}, such as {examples}")
+        console.show(
+            f"  warning: {counted(warning['records'], 'record')} against the rule {warning['rule']}, such as {examples}"
+        )
     if run["window_high"]:
         console.show(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
     if run["calls"]["calls"] or run["calls"]["avoided"]:
         console.show(f"  {calls(run['calls'])}")
     if run["error"]:
         console.error(run["error"])
+    if missing := missing_keys(run):
+        console.error(missing)
     if _has_rows(counts):
         console.say(f"Record by record: ./hub run rows {run['run_id']}")
     console.say(next_step(run))
@@ -118,8 +123,8 @@ def calls(usage: Mapping[str, Any]) -> str:
         "throttled": "throttled",
         "avoided": "avoided",
     }
-    counted = [f"{usage[field]:,} {name}" for field, name in names.items() if usage[field]]
-    parts = ", ".join([f"{usage['calls']:,} calls", *counted])
+    rest = [f"{usage[field]:,} {name}" for field, name in names.items() if usage[field]]
+    parts = ", ".join([counted(usage["calls"], "call"), *rest])
     if usage["p50_ms"] is None or usage["p95_ms"] is None:
         return parts
     return f"{parts}; P50 {usage['p50_ms']:.3g} ms, P95 {usage['p95_ms']:.3g} ms"
@@ -130,11 +135,12 @@ def next_step(run: Run) -> str:
     stream, counts = run["stream"], run["counts"]
     match run["state"]:
         case "done":
-            return _when_done(run)
+            return "All runs: ./hub runs" if missing_keys(run) else "Done. All runs: ./hub runs"
         case "partial" if counts["rejected"]:
             return f"To see the rejected records: ./hub quarantine list --run {run['run_id']}"
         case "partial":
-            return f"{counts['held']} records were locked and are read again by the next run: ./hub sync {stream}"
+            locked = counted(counts["held"], "record")
+            return f"{locked} could not be written yet. The next run reads again what is open: ./hub sync {stream}"
         case "held":
             return f"If the source is correct: ./hub sync {stream} --full --allow-shrink"
         case "failed":
@@ -143,7 +149,11 @@ def next_step(run: Run) -> str:
             return f"The run is still running: ./hub run show {run['run_id']}"
 
 
-def _when_done(run: Run) -> str:
-    if run["keys"] and not run["counts"]["read"]:
-        return f"The source has no records with these keys: {', '.join(run['keys'])}"
-    return "Done. All runs: ./hub runs"
+def missing_keys(run: Run) -> str | None:
+    """Say that the source does not have the keys that a run was to read; None where it may have them all."""
+    read, keys = run["counts"]["read"], sorted(set(run["keys"]))
+    if run["state"] != "done" or read >= len(keys):
+        return None
+    if not read:
+        return f"The source has no records with these keys: {', '.join(keys)}"
+    return f"The source has {counted(read, 'record')} for {len(keys)} keys, so some of them do not exist: {', '.join(keys)}"

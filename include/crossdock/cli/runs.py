@@ -26,18 +26,27 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List runs, with the outcome of every record."""
+    """
+    List runs, with the outcome of every record.
+
+    Example: ./hub runs --stream inventory --limit 5
+    """
     api = hub_api()
     found = api.pages("/runs", "runs", limit=limit, stream=stream_id(api, stream))
     if as_json:
-        console.show_json({"runs": [run_reports.document(run) for run in found]})
-    else:
-        run_reports.show_runs(found)
+        console.show_json({"runs": [run_reports.document(run) for run in found], "has_more": found.has_more})
+        return
+    run_reports.show_runs(found)
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("show")
 def show(run_id: RunId, as_json: Json = False) -> None:
-    """Show what a run read, the outcomes, its calls, and what to do next."""
+    """
+    Show what a run read, the outcomes, its calls, and what to do next.
+
+    Example: ./hub run show inventory-20261128T131834-69a92f2b
+    """
     run = hub_api().get(path_of("runs", run_id)).document
     if as_json:
         console.show_json({**run_reports.document(run), "calls": run["calls"]})

@@ -11,6 +11,7 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.counted import counted
 from crossdock.cli.options import Json
 from crossdock.cli.session import running_stack
 from crossdock.client import proof
@@ -41,7 +42,11 @@ def sandbox(
     generated: Annotated[bool, typer.Option("--generated", help="Serve the generated shop again.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Control the simulated retailer: change its data, break it, repair it. Without a command, show its address."""
+    """
+    Control the simulated retailer: change its data, break it, repair it. Without a command, show its address.
+
+    Example: ./hub sandbox --dataset online_retail.parquet
+    """
     if context.invoked_subcommand:
         return
     if dataset or generated:
@@ -53,18 +58,22 @@ def sandbox(
     if as_json:
         console.show_json({"url": control.url, "inventory": stock, "requests": requests})
         return
-    console.show(f"{control.url}  {stock['rows']:,} stock levels, {requests:,} requests answered")
+    console.show(f"{control.url}  {counted(stock['rows'], 'stock level')}, {counted(requests, 'request')} answered")
     console.say("Change stock: ./hub sandbox move 10    Break it: ./hub sandbox break    Repair it: ./hub sandbox heal")
 
 
 @app.command("move")
 def move(count: Annotated[int, typer.Argument(min=1)] = 10, as_json: Json = False) -> None:
-    """Change some stock levels, as on a normal day."""
+    """
+    Change some stock levels, as on a normal day.
+
+    Example: ./hub sandbox move 10
+    """
     moved = _control().live(stock_moves=count)["inventory"]
     if as_json:
         console.show_json({"moved": moved})
         return
-    console.success(f"{len(moved)} stock levels changed, among them {moved[0]['sku']}.")
+    console.success(f"{counted(len(moved), 'stock level')} changed, among them {moved[0]['sku']}.")
     console.say("To read the changes: ./hub sync inventory")
 
 
@@ -83,7 +92,11 @@ def break_down(
     once: Annotated[bool, typer.Option("--once", help="Only for the next request; else until `heal`.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the retailer fail in a chosen way."""
+    """
+    Make the retailer fail in a chosen way.
+
+    Example: ./hub sandbox break '{"status": 503}' --route inventory --once
+    """
     try:
         script = [json.loads(fault)]
     except json.JSONDecodeError as error:
@@ -100,7 +113,11 @@ def break_down(
 
 @app.command("heal")
 def heal(as_json: Json = False) -> None:
-    """Remove all faults."""
+    """
+    Remove all faults.
+
+    Example: ./hub sandbox heal
+    """
     _control().heal()
     if as_json:
         console.show_json({"healed": True})
@@ -122,7 +139,11 @@ def credentials() -> None:
 def requests(
     limit: Annotated[int, typer.Option(min=1, help="How many of the latest requests.")] = 20, as_json: Json = False
 ) -> None:
-    """List the latest requests to the retailer, latest last."""
+    """
+    List the latest requests to the retailer, latest last.
+
+    Example: ./hub sandbox requests --limit 5
+    """
     logged = _control().requests()[-limit:]
     if as_json:
         console.show_json({"requests": logged})

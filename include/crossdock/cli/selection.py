@@ -11,6 +11,8 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.consent import confirm
+from crossdock.cli.counted import counted
+from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
@@ -105,8 +107,11 @@ def add_discard(app: typer.Typer, what: str, path: str, ids_field: str, *, doc: 
         api = hub_api()
         chosen = int(api.post(path, {**body, "dry_run": True}).document["chosen"])
         if chosen > _FEW:
-            confirm(f"{chosen:,} {what} would be discarded", yes=yes)
-        _show_discarded(_discard(api, path, body, ids_field, what, chosen), chosen, what, as_json=as_json)
+            confirm(f"{counted(chosen, what.removesuffix('s'))} would be discarded", yes=yes)
+        closed = _discard(api, path, body, ids_field, what, chosen)
+        _show_discarded(closed, chosen, what, as_json=as_json)
+        if not closed:
+            raise typer.Exit(Exit.FAILED)
 
 
 def _discard(api: HubApi, path: str, body: dict[str, Any], ids_field: str, what: str, chosen: int) -> list[int]:
@@ -134,7 +139,9 @@ def _show_discarded(closed: list[int], chosen: int, what: str, *, as_json: bool)
     if as_json:
         console.show_json({"chosen": chosen, "closed": closed})
         return
-    console.success(f"Discarded {len(closed):,} of {chosen:,} {what}.")
+    (console.success if closed else console.error)(
+        f"Discarded {len(closed):,} of {counted(chosen, what.removesuffix('s'))}."
+    )
     if more := chosen - len(closed):
         console.say(f"Another user closed {more:,} in the meantime.")
 

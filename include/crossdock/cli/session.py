@@ -30,10 +30,12 @@ def running_stack(*parts: str) -> Stack:
     Raises:
         NotRunning: Nothing of it runs.
         PartMissing: One of *parts* does not run. What the command does not use may be missing.
+        BadRequest: The environment has a login without HUB_URL, which the local stack does not check.
 
     """
     from crossdock.stack import needs  # noqa: PLC0415
 
+    Login.of_environment(os.environ)
     return needs.running(parts)
 
 
@@ -53,7 +55,7 @@ def airflow_api(*, starts_runs: bool = False) -> AirflowApi:
     Raises:
         NotRunning: There is none.
         PartMissing: A part of the local stack that this needs does not run.
-        BadRequest: HUB_URL is set without a login for it, or HUB_DATABASE_URL is set.
+        BadRequest: HUB_URL is set without a login for it, a login without HUB_URL, or HUB_DATABASE_URL.
 
     """
     named, saved = Login.of_environment(os.environ), Login.of_file(login_file())
@@ -89,7 +91,7 @@ def local_store() -> Iterator[Store]:
 
     Raises:
         NotRunning, PartMissing: There is neither.
-        BadRequest: HUB_DATABASE_URL is set.
+        BadRequest: HUB_DATABASE_URL is set, or a login without HUB_URL.
 
     """
     from crossdock.core.ids import prefixed  # noqa: PLC0415

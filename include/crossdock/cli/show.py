@@ -27,7 +27,11 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a record by its key, as it is, or as it was at any time."""
+    """
+    Show a record by its key, as it is, or as it was at any time.
+
+    Example: ./hub show inventory CHAIR-1 --as-of 2026-11-21T08:00Z
+    """
     api = hub_api()
     found = api.get(
         path_of("records", stream_named(api, stream)["id"]),

@@ -31,6 +31,8 @@ def up(
     """
     Start what is not running or is silent: two PostgreSQL servers, the sandbox, its mail systems, the alert sender, Airflow,
     and two supervisors, which start anew what ends or is silent from then on. All on 127.0.0.1.
+
+    Example: ./hub up
     """
     started_at = time.monotonic()
     with console.progress("Starting") as bar:
@@ -44,20 +46,30 @@ def up(
 
 
 def down(as_json: Json = False) -> None:
-    """Stop everything that `up` started. The data stays in .hub/."""
+    """
+    Stop everything that `up` started. The data stays in .hub/.
+
+    Example: ./hub down
+    """
     with console.progress("Stopping") as bar:
         stopped = lifecycle.down(progress=bar.update)
     if as_json:
         console.show_json({"ended": stopped})
     else:
-        console.success(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running.")
+        (console.success if stopped else console.say)(
+            f"Stopped: {', '.join(stopped)}" if stopped else "Nothing was running."
+        )
 
 
 def status(
     as_json: Json = False,
     password: Annotated[bool, typer.Option("--password", help="Show Airflow's admin login.")] = False,
 ) -> None:
-    """Show the processes, the latest run, and what needs a person."""
+    """
+    Show the processes, the latest run, and what needs a person.
+
+    Example: ./hub status --password
+    """
     found = lifecycle.status()
     now = facts(found)
     if as_json:
@@ -103,7 +115,11 @@ def _restarts(process: lifecycle.ProcessStatus) -> str:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check the installation and suggest fixes."""
+    """
+    Check the installation and suggest fixes.
+
+    Example: ./hub doctor
+    """
     with console.progress("Checking") as bar:
         bar.update("Checking the stack")
         checks = stack_doctor.examine()

@@ -42,7 +42,11 @@ def sync(
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
-    """Sync a stream now, as its DAG in Airflow, and wait until the run has finished."""
+    """
+    Sync a stream now, as its DAG in Airflow, and wait until the run has finished.
+
+    Example: ./hub sync inventory --key CHAIR-1
+    """
     _refuse_contradiction(full=full, since=since, until=until, keys=key)
     request = {
         "full": full,
@@ -90,7 +94,7 @@ def _sync(name: str, request: dict[str, Any], *, watch: bool, wait: bool, as_jso
     else:
         for run in begun:
             run_reports.show_run(run)
-    ends = {exit_of(run["state"]) for run in begun}
+    ends = {exit_of(run) for run in begun}
     # The worst outcome of the shards is the outcome of the whole.
     ended = next(end for end in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if end in ends)
     if ended is not Exit.DONE:

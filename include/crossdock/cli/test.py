@@ -52,7 +52,11 @@ def test(
         bool, typer.Option("--mutants", help="Change the files that hold promises, and see whether a test fails.")
     ] = False,
 ) -> None:
-    """Check lint, format, import contracts and types, and run the tests. Extra arguments are passed to pytest."""
+    """
+    Check lint, format, import contracts and types, and run the tests. Extra arguments are passed to pytest.
+
+    Example: ./hub test tests/cli/test_sync.py
+    """
     if quick + deep + mutants > 1:
         raise typer.BadParameter("--quick, --deep and --mutants exclude each other")
     if mutants:

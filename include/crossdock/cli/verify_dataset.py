@@ -31,7 +31,11 @@ def verify_dataset(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The parquet file.")],
     as_json: Json = False,
 ) -> None:
-    """Verify that every line of FILE is in the hub or in quarantine, exactly as often as in the file."""
+    """
+    Verify that every line of FILE is in the hub or in quarantine, exactly as often as in the file.
+
+    Example: ./hub verify-dataset online_retail.parquet
+    """
     with console.progress("Comparing") as bar:
         bar.update("Reading the file")
         expected = _lines_of_file(file)

@@ -30,8 +30,9 @@ class Listed(NamedTuple):
         state = "all" if everything else self.waits
         found = hub_api().pages(self.route, self.name, limit=limit, state=state, **filters)
         if as_json:
-            console.show_json({self.name: found})
+            console.show_json({self.name: found, "has_more": found.has_more})
             return []
         rows = [[column(each) for column in self.columns.values()] for each in found]
         console.show_table(self.titles[everything], list(self.columns), rows, empty=self.empty)
+        console.say_if_cut(len(found), has_more=found.has_more)
         return found

@@ -25,7 +25,11 @@ _DECLARED = ("priority", "country", "parcel_cost_minor", "reserved_by", "same_as
 
 @app.command("list")
 def list_warehouses(as_json: Json = False) -> None:
-    """List the warehouses."""
+    """
+    List the warehouses.
+
+    Example: ./hub warehouses list
+    """
     _show(hub_api().get("/warehouses").document["warehouses"], as_json=as_json)
 
 
@@ -45,7 +49,11 @@ def set_warehouse(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Declare a warehouse. What is not given stays as it is; it is refused if somebody else changes it meanwhile."""
+    """
+    Declare a warehouse. What is not given stays as it is; it is refused if somebody else changes it meanwhile.
+
+    Example: ./hub warehouses set lyon --priority 1 --country FR
+    """
     given = {
         "priority": priority,
         "country": country,

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import requests
 
 _MESSAGE_CHARACTERS = 500
+#: Airflow's `maximum_page_limit`.
+_PAGE = 100
 
 
 class AirflowApi:
@@ -69,6 +71,15 @@ class AirflowApi:
     def get(self, path: str, **params: object) -> Any:
         """Decode the response to GET /api/v2<path>."""
         return self._call("GET", path, params=params)
+
+    def every(self, path: str, field: str, **params: object) -> list[dict[str, Any]]:
+        """Read the whole list *field* at *path*, page by page: Airflow answers with 100 items at most."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.get(path, limit=_PAGE, offset=len(found), **params)
+            found += page[field]
+            if not page[field] or len(found) >= page["total_entries"]:
+                return found
 
     def post(self, path: str, body: Mapping[str, object]) -> Any:
         return self._call("POST", path, json=body)

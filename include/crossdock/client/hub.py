@@ -59,6 +59,13 @@ class StillRunning(Conflict):
     """The first request with this idempotency key is still running."""
 
 
+class Listing(list[dict[str, Any]]):
+    """Items of a list, as the API gives them."""
+
+    #: Whether the hub has more of them than were asked for.
+    has_more: bool = False
+
+
 @dataclass(frozen=True)
 class HubAnswer:
     document: Any
@@ -80,15 +87,16 @@ class HubApi:
     def get(self, path: str, **query: object) -> HubAnswer:
         return self._call("GET", path, params=query)
 
-    def pages(self, path: str, field: str, *, limit: int | None = None, **query: object) -> list[dict[str, Any]]:
+    def pages(self, path: str, field: str, *, limit: int | None = None, **query: object) -> Listing:
         """Read the list *field* of as many pages as have *limit* items; None for all."""
-        found: list[dict[str, Any]] = []
+        found = Listing()
         cursor: str | None = None
         while limit is None or len(found) < limit:
             size = LARGEST_PAGE if limit is None else min(LARGEST_PAGE, limit - len(found))
             page = self.get(path, limit=size, cursor=cursor, **query).document
             found += page[field]
             cursor = page["next_cursor"]
+            found.has_more = cursor is not None
             if cursor is None:
                 break
         return found

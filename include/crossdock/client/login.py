@@ -26,14 +26,19 @@ class Login:
     password: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of_environment(cls, environment: Mapping[str, str]) -> Self | None:
+    def of_environment(cls, environment: Mapping[str, str], *, url: str | None = None) -> Self | None:
         """
         Read HUB_URL with HUB_TOKEN, or with HUB_USER and HUB_PASSWORD. None where HUB_URL is not set.
 
         The credential may be missing: the login file may have one for this address.
 
+        Args:
+            environment: The variables.
+            url: The address that the command itself names. A credential without HUB_URL is for this one; a credential with
+                another HUB_URL is not, and is not read.
+
         Raises:
-            BadRequest: HUB_DATABASE_URL is set.
+            BadRequest: HUB_DATABASE_URL is set, or a credential without an address: whoever set it would act as somebody else.
 
         """
         if environment.get(RETIRED):
@@ -41,11 +46,20 @@ class Login:
                 f"{RETIRED} is no longer used: commands call the hub's API as a user of its Airflow. Set {URL} to the address "
                 f"of Airflow and log in (./hub login), or set {USER} and {PASSWORD}, or {TOKEN}"
             )
-        url = environment.get(URL)
-        if not url:
+        named = environment.get(URL, "").rstrip("/")
+        address = (url or named).rstrip("/")
+        given = [name for name in (USER, PASSWORD, TOKEN) if environment.get(name)]
+        if not address and given:
+            raise BadRequest(
+                f"{' and '.join(given)} without {URL}: the login is for no hub. Set {URL} to the address of the hub's Airflow; "
+                f"or unset {' and '.join(given)} to use ./hub login or the local stack"
+            )
+        if not address:
             return None
+        if url and named and address != named:
+            return cls(address)
         return cls(
-            url.rstrip("/"),
+            address,
             environment.get(USER, ""),
             environment.get(TOKEN) or None,
             environment.get(PASSWORD) or None,

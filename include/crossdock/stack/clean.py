@@ -55,7 +55,7 @@ def clean(running: Stack, *, dry_run: bool, progress: Progress) -> list[Cleaned]
 
 
 def _hub(running: Stack, *, dry_run: bool) -> Iterator[Cleaned]:
-    from crossdock.app.airflow.delivery_dag import housekeeping  # noqa: PLC0415  only a cleaning needs them
+    from crossdock.app.airflow.delivery_worker import housekeeping  # noqa: PLC0415  only a cleaning needs them
     from crossdock.app.services import services  # noqa: PLC0415
     from crossdock.app.subscribers import subscribers  # noqa: PLC0415
     from crossdock.db.database import Store  # noqa: PLC0415

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import platform
+import re
 import shutil
 import stat
 import sys
@@ -13,21 +15,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection
+from importlib import metadata
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from crossdock.client import proof
+from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import StackError
 from crossdock.core.errors import Terminal
 from crossdock.stack import lifecycle, mail_systems, ports, processes, starts, volumes
 from crossdock.stack.airflow import hub_environment
-from crossdock.stack.home import home
+from crossdock.stack.home import home, project
 from crossdock.stack.secrets import load_secrets, secrets_file
 from crossdock.stack.settings_file import read_settings
 
 _NEEDED_PYTHON = (3, 11)
+_PYTHON_FIX = "Install Python 3.11 or newer, delete .venv and run ./hub up: it makes a new one."
+#: Variables with which a shell chooses an Airflow.
+_OF_AN_AIRFLOW = frozenset({"AIRFLOW_HOME", "AIRFLOW_CONFIG"})
 NEEDED_DISK_BYTES = 2 * 1024**3
 #: Each page and each log of a task takes one.
 _NEEDED_INODES = 0.02
@@ -72,7 +80,37 @@ def _safely(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 
 def _python() -> Iterator[Check]:
     enough = sys.version_info >= _NEEDED_PYTHON
-    yield Check("Python", enough, platform.python_version(), None if enough else "Install Python 3.11 or newer.")
+    yield Check("Python", enough, platform.python_version(), _PYTHON_FIX if not enough else None)
+
+
+def _airflow_version() -> Iterator[Check]:
+    """Check that the Airflow of this environment is the one that the code is written for, and that no other one interferes."""
+    needed, installed = _needed_airflow(), _installed_airflow()
+    fits = needed is None or installed == needed
+    found = f"{installed or 'none'} is installed" + ("" if fits else f", and this code needs {needed}")
+    fix = None if fits else f"Delete {project() / '.venv'}, then run ./hub up: it installs the right one."
+    yield Check("Airflow's version", fits, found, fix)
+    foreign = sorted(name for name in os.environ if name in _OF_AN_AIRFLOW or name.startswith("AIRFLOW__"))
+    if foreign:
+        found = f"the environment has settings of another Airflow, which the stack does not use: {', '.join(foreign)}"
+        yield Check("another Airflow", ok=True, found=found, fix="To use them nowhere, open a shell without them.")
+
+
+def _needed_airflow() -> str | None:
+    """Read the version in requirements.txt; None where there is no such file."""
+    try:
+        text = (project() / "requirements.txt").read_text()
+    except OSError:
+        return None
+    found = re.search(r"^apache-airflow(?:\[[^\]]*\])?==([\w.]+)", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _installed_airflow() -> str | None:
+    try:
+        return metadata.version("apache-airflow")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _room() -> Iterator[Check]:
@@ -95,6 +133,7 @@ def _room_of(names: str, folder: Path, free_bytes: int, free_inodes: float | Non
     return Check(f"disk space of {names}", enough, found, fix)
 
 
+_SECRETS_FIX = "Put secrets.json back as it was: from a backup (./hub backup makes them), or restore one as a whole (./hub restore DIR)."
 _WRITE_FIXES = {
     "landing": "Then clear the failed tasks: they continue after the last page.",
     "logs": "Then restart what has ended or is silent: ./hub up",
@@ -119,7 +158,11 @@ def _writes() -> Iterator[Check]:
 
 def _secrets() -> Iterator[Check]:
     if not secrets_file().exists():
-        yield Check("secrets", ok=True, found="none yet; the first ./hub up generates them")
+        databases = [name for name in lifecycle.POSTGRES if (home() / name).exists()]
+        found = "none yet; the first ./hub up generates them"
+        if databases:
+            found = f"{secrets_file()} is gone, and {' and '.join(databases)} cannot be opened without it"
+        yield Check("secrets", not databases, found, _SECRETS_FIX if databases else None)
         return
     mode = stat.S_IMODE(secrets_file().stat().st_mode)
     closed = mode & (stat.S_IRWXG | stat.S_IRWXO) == 0
@@ -139,7 +182,7 @@ def _processes() -> Iterator[Check]:
             yield Check(process.name, ok=False, found=found, fix=f"To start it: ./hub up. Its log: {_log_of(process)}")
         elif (wrong := _wrong_at_port(process)) is not None:
             found = f"process {process.pid} is running, but {wrong}"
-            yield Check(process.name, ok=False, found=found, fix="./hub down, then ./hub up")
+            yield Check(process.name, ok=False, found=found, fix=_port_fix(process))
         else:
             where = f", port {process.port} answers" if process.port else ""
             waits = f", {process.problem}" if process.problem else ""
@@ -172,6 +215,13 @@ def _wrong_at_port(process: lifecycle.ProcessStatus) -> str | None:
     return None if ours else f"another program answers at port {process.port}"
 
 
+def _port_fix(process: lifecycle.ProcessStatus) -> str:
+    """Say what to do about a port where our server does not answer, or where another program does."""
+    if process.port is None or ports.answers(process.port):
+        return f"End that program ({_program_at(process.port or 0)}), or: ./hub down, then ./hub up takes another port"
+    return "./hub down, then ./hub up"
+
+
 def _stale_records() -> Iterator[Check]:
     gone = sorted(processes.records().keys() - processes.alive().keys())
     found = f"ended without ./hub down: {', '.join(gone)}" if gone else "none"
@@ -190,8 +240,18 @@ def _preferred_ports() -> Iterator[Check]:
     ours |= {saved.get(server) for name in mail_systems.PORTS if name in living for server in mail_systems.PORTS[name]}
     for name, port in {**ports.PREFERRED, **ports.saved()}.items():
         if port not in ours and not ports.is_free(port):
-            found = f"port {port} is used by another program; ./hub up takes the next free one"
-            yield Check(f"port of {name}", ok=True, found=found)
+            found = f"port {port} is used by {_program_at(port)}; ./hub up takes the next free one"
+            fix = f"To have {port}: end that program. To choose another one: {ports.VARIABLES[name]}=PORT ./hub up"
+            yield Check(f"port of {name}", ok=True, found=found, fix=fix)
+
+
+def _program_at(port: int) -> str:
+    """Name the program that listens on *port*, where this user may see it."""
+    with suppress(psutil.Error, OSError):
+        for socket in psutil.net_connections(kind="tcp"):
+            if socket.status == psutil.CONN_LISTEN and socket.laddr.port == port and socket.pid:
+                return f"{psutil.Process(socket.pid).name()} (process {socket.pid})"
+    return "another program"
 
 
 def _loopback_only() -> Iterator[Check]:
@@ -228,6 +288,7 @@ def _databases() -> Iterator[Check]:
         return
     numbers = {**ports.PREFERRED, **ports.saved()}
     logs = {name: server.log for name, server in lifecycle.servers(numbers, secrets).items()}
+    answering: set[str] = set()
     for name, dsn in {
         "postgres-metadata": starts.metadata_dsn(numbers, secrets),
         "postgres-hub": starts.hub_dsn(numbers, secrets),
@@ -237,10 +298,13 @@ def _databases() -> Iterator[Check]:
         try:
             with psycopg.connect(dsn, connect_timeout=5, autocommit=True, options=_HURRY) as connection:
                 yield Check(f"{name} answers", ok=True, found=f"PostgreSQL {connection.info.server_version // 10_000}")
+                answering.add(name)
                 yield _takes_writes(name, refusal_of(connection))
         except psycopg.Error as error:
-            yield Check(f"{name} answers", ok=False, found=str(error).strip(), fix=f"Its log: {logs[name]}")
-    if "postgres-hub" in living:
+            refuses_us = "password authentication failed" in str(error)
+            fix = _SECRETS_FIX if refuses_us else f"Its log: {logs[name]}"
+            yield Check(f"{name} answers", ok=False, found=str(error).strip(), fix=fix)
+    if "postgres-hub" in answering:
         schema = _hub_schema()
         yield schema
         if schema.ok:
@@ -313,7 +377,7 @@ def _airflow() -> Iterator[Check]:
 
     if "metadatabase" in unhealthy:
         return
-    errors = api.get("/importErrors", limit=100)["import_errors"]
+    errors = api.every("/importErrors", "import_errors")
     for error in errors:
         last = str(error["stack_trace"]).strip().splitlines()[-1:]
         found = f"{error['filename']}: {''.join(last)}"
@@ -321,7 +385,7 @@ def _airflow() -> Iterator[Check]:
     if not errors:
         yield Check("DAG import", ok=True, found="every file was read")
 
-    present = {connection["connection_id"] for connection in api.get("/connections", limit=100)["connections"]}
+    present = {connection["connection_id"] for connection in api.every("/connections", "connections")}
     missing = [
         connection["connection_id"]
         for connection in read_settings().connections
@@ -329,6 +393,36 @@ def _airflow() -> Iterator[Check]:
     ]
     found = f"missing: {', '.join(missing)}" if missing else "all of airflow_settings.yaml"
     yield Check("connections", not missing, found, "To create them: ./hub down, then ./hub up" if missing else None)
+    yield from _paused(api)
+
+
+def _paused(api: AirflowApi) -> Iterator[Check]:
+    """Find what somebody paused in Airflow: without a delivery worker no event reaches a subscriber, and nothing fails."""
+    from crossdock.core.settings import settings  # noqa: PLC0415  loads pydantic
+
+    paused = {dag["dag_id"] for dag in api.every("/dags", "dags", paused=True)}
+    workers = [dag_id for dag_id in settings().delivery_dags if dag_id in paused]
+    found = f"paused: {', '.join(workers)}" if workers else "not paused"
+    fix = f"Unpause it: {' '.join(f'{api.url}/dags/{dag_id}' for dag_id in workers)}" if workers else None
+    yield Check("delivery", not workers, found, fix)
+    if others := sorted(paused - set(workers)):
+        found = f"paused: {', '.join(others)}; nothing starts their runs"
+        yield Check("DAGs", ok=True, found=found, fix=f"If that is not meant: unpause them in {api.url}/dags")
+
+
+def _clock() -> Iterator[Check]:
+    """Find a clock that was set back: leases, watermarks and tokens of before would be from the future."""
+    now = datetime.now(UTC).timestamp()
+    ahead = {file: file.stat().st_mtime - now for file in sorted(home().glob("*.json"))}
+    file, ahead_s = max(ahead.items(), key=itemgetter(1), default=(home(), 0.0))
+    right = ahead_s < _CLOCK_S
+    found = (
+        "no file is from the future"
+        if right
+        else f"{file} was written {ahead_s:,.0f} s from now: the clock was set back"
+    )
+    fix = None if right else "Set the clock of this machine (NTP). Then: ./hub down, then ./hub up"
+    yield Check("clock", right, found, fix)
 
 
 def _clocks() -> Iterator[Check]:
@@ -346,11 +440,11 @@ def _clocks() -> Iterator[Check]:
 
 def _settings_file() -> Iterator[Check]:
     try:
-        settings = read_settings()
+        declared = read_settings()
     except StackError as error:
         yield Check("airflow_settings.yaml", ok=False, found=str(error), fix="Correct the file, then run: ./hub up")
     else:
-        found = f"{len(settings.connections)} connections, {len(settings.pools)} pools"
+        found = f"{len(declared.connections)} connections, {len(declared.pools)} pools"
         yield Check("airflow_settings.yaml", ok=True, found=found)
 
 
@@ -385,6 +479,8 @@ def _declarations() -> Iterator[Check]:
 
 _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
+    _airflow_version,
+    _clock,
     _room,
     _writes,
     _secrets,

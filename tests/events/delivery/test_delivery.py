@@ -454,5 +454,5 @@ def test_the_text_of_a_foreign_error_is_not_kept(store: Store, hub_dsn: str) -> 
 
     ((cause, reason),) = query(store, "SELECT cause, reason FROM dead_letter")
     assert cause == "ValueError"
-    assert reason.startswith("ValueError in refuse, line ")
+    assert reason.startswith("ValueError in refuse (test_delivery.py, line ")
     assert "secret-value" not in reason

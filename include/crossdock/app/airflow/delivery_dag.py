@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-from airflow.sdk import (
-    task,
-)
+from airflow.sdk import task
 
-from crossdock.app import watched
 from crossdock.app.airflow.dag_alerts import dag_failed, dag_succeeded
 from crossdock.app.airflow.retry_policy import RetryByKind
-from crossdock.app.airflow.task_failures import explained_failures
-from crossdock.app.delivery import background_tasks
-from crossdock.app.services import services
-from crossdock.app.subscribers import subscribers
+from crossdock.core import loaded_code
 from crossdock.core.ids import OWNER
 from crossdock.core.settings import settings
-from crossdock.db.database import Store
-from crossdock.events.delivery import PartitionAssignment, PollingConfig, deliver
-from crossdock.maintenance.housekeeping import HousekeepingConfig
-from crossdock.maintenance.retention import RetentionPeriods
 
 #: A worker that is killed, or stopped with its stack, uses up a try; nothing it does is lost or done twice. A run of a
 #: quarter of an hour may be restarted so often before it counts as failed.
@@ -58,51 +45,14 @@ def delivery_options() -> dict[str, Any]:
     }
 
 
-def housekeeping() -> HousekeepingConfig:
-    """Read what housekeeping keeps, and watches, from the settings."""
-    return HousekeepingConfig(
-        retention=timedelta(days=settings().event_retention_days),
-        alarms=watched.thresholds(),
-        watched=watched.conditions(),
-        landing_url=settings().landing_url,
-        keep=_retention(),
-    )
-
-
-def _retention() -> RetentionPeriods:
-    days = {
-        "landing": settings().landing_days,
-        "ledger": settings().ledger_days,
-        "fetch_runs": settings().fetch_run_days,
-        "identities": settings().event_identity_days,
-        "closed": settings().closed_days,
-        "consumers": settings().removed_subscriber_days,
-        "attempts": settings().attempt_days,
-        "payments": settings().payment_days,
-    }
-    return RetentionPeriods(**{name: timedelta(days=number) for name, number in days.items()})
-
-
 def delivery_task(worker_no: int) -> None:
     """Create the one task of a worker's DAG."""
 
     @task(task_id="deliver")
     def deliver_task() -> dict[str, int]:
-        assignment = PartitionAssignment(
-            worker_no, workers=settings().delivery_workers, partitions=settings().event_partitions
-        )
-        open_store = partial(Store.from_connection, settings().store_connection)
-        orphaned = threading.Event()
-        with explained_failures(stop=orphaned.set), closing(services()) as provided:
-            known = subscribers(provided)
-            return deliver(
-                open_store,
-                assignment,
-                subscribers=known,
-                lifetime=assignment.lifetime(settings().delivery_worker_lifetime, datetime.now(UTC)),
-                polling=PollingConfig(lease_life=settings().event_lease_life),
-                background=background_tasks(open_store, known, housekeeping=housekeeping(), orders=provided.orders),
-                stop=orphaned,
-            ).events
+        # Airflow forks it from a process that may have loaded subscribers as they were weeks ago.
+        worker = loaded_code.fresh("crossdock.app.airflow.delivery_worker")
+        delivered: dict[str, int] = worker.run(worker_no)
+        return delivered
 
     deliver_task()

@@ -27,7 +27,11 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop afterwards what the demo started.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start everything, sync a shop, fix a bad record, break the source and recover. Each step is checked."""
+    """
+    Start everything, sync a shop, fix a bad record, break the source and recover. Each step is checked.
+
+    Example: ./hub demo orders --once
+    """
     chosen = _known(chapters or [])
     was_running = lifecycle.status().state == "running"
     stays = was_running or not once

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from crossdock.commerce.orders.placement import NewOrder, OrderState, PlacedOrder
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 
 prepare(PlacedOrder)
@@ -79,7 +80,7 @@ def get(work: Work, order_id: str) -> PlacedOrder:
     """
     found = _orders(work).execute(_GET, {"order_id": order_id}, prepare=True).fetchone()
     if found is None:
-        raise NotFound(f"There is no order {order_id!r}")
+        raise NotFound(f"There is no order {order_id!r}", hint=Hint(HintId.LIST_ORDERS))
     return found
 
 

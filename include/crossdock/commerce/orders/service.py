@@ -5,6 +5,7 @@ from __future__ import annotations
 from crossdock.commerce.orders import placed_repository, steps
 from crossdock.commerce.orders.placement import NewOrder, PlacedOrder, ReferenceTaken
 from crossdock.core.errors import NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.observability import audit
@@ -60,4 +61,4 @@ def execution_of(work: Work, order_id: str) -> Execution:
     for found in executions.of_subject(work, order_id):
         if found.flow in names:
             return found
-    raise NotFound(f"There is no order {order_id!r}")
+    raise NotFound(f"There is no order {order_id!r}", hint=Hint(HintId.LIST_ORDERS))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -26,6 +25,7 @@ from crossdock.core.errors import (
 from crossdock.db.database import StoreUnavailable, Work, is_transient
 from crossdock.events.dead_letters.repository import Failure
 from crossdock.events.delivery import inbox
+from crossdock.events.delivery.handler_errors import place_of, tracebacks
 from crossdock.events.model import Event
 from crossdock.events.schemas import upcast
 from crossdock.events.subscriber import Subscriber
@@ -223,6 +223,8 @@ def bisect(
             _raise_if_of_the_hub(error)
         verdict = verdict_on(recipient, error)
         if len(ready) == 1 or verdict is Verdict.UNKNOWN or not verdict.blames_the_event:
+            if verdict.blames_the_event:
+                tracebacks.add(recipient.name, ready[0], error)
             outcome.fail(ready, _failure_by(verdict, error), verdict, _requested_wait_s(verdict, error))
             return
         half = len(ready) // 2
@@ -248,8 +250,10 @@ def apply(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
 
 def fail_single(recipient: Recipient, events: Sequence[Event], error: Exception) -> Outcome:
     """Turn the failure of a batch of one into an outcome: a second attempt is not needed to know which event it was."""
-    outcome = Outcome()
-    outcome.fail(events, failure_of(error), verdict_on(recipient, error))
+    outcome, verdict = Outcome(), verdict_on(recipient, error)
+    if verdict.blames_the_event:
+        tracebacks.add(recipient.name, events[0], error)
+    outcome.fail(events, failure_of(error), verdict)
     return outcome
 
 
@@ -286,11 +290,7 @@ def failure_of(error: BaseException) -> Failure:
 
     The message of a foreign error may quote a row's values, so only its type and where it was raised are kept.
     """
-    if isinstance(error, HubError):
-        reason = str(error)
-    else:
-        frames = traceback.extract_tb(error.__traceback__)
-        reason = f"{type(error).__name__} in {frames[-1].name}, line {frames[-1].lineno}" if frames else "no traceback"
+    reason = str(error) if isinstance(error, HubError) else place_of(error)
     if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
         reason = error.diag.message_primary or reason
     return Failure(cause=type(error).__name__, reason=reason[:1000])
