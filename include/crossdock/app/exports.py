@@ -56,7 +56,7 @@ def export(
 
     """
     view = find(name)
-    place = sql.Identifier(views.schema_of("hub", personal=personal and view.is_personal), view.name)
+    place = sql.Identifier(views.schema_of(store.schema, personal=personal and view.is_personal), view.name)
     with store.transaction() as work:
         work.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         work.execute("SET LOCAL TimeZone = 'UTC'")
