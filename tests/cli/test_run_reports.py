@@ -46,7 +46,11 @@ def test_keys_that_the_source_does_not_have_are_no_success(
 ) -> None:
     """`--key NOPE` ended with 0: a script took it for done."""
     none = {"read": 0}
-    run = run_of("acme.inventory") | {"keys": keys, "counts": {"read": read, "inserted": read}, "lines": none}
+    run = run_of("acme.inventory") | {
+        "keys": keys,
+        "counts": {"read": read, "inserted": read, "updated": 0, "rejected": 0, "held": 0},
+        "lines": none,
+    }
     run |= {"drift": None, "warnings": [], "window_high": None, "error": None, "calls": {"calls": 0, "avoided": 0}}
 
     run_reports.show_run(run)

@@ -30,7 +30,9 @@ def psql(
     """
     from crossdock.stack import analysts  # noqa: PLC0415  loads the database driver
 
-    if reason and not personal:
+    if personal:
+        refuse_no_reason(reason)
+    elif reason:
         raise BadRequest("--reason is for --personal: masked data needs none")
     stack = running_stack(*needs.DATABASE)
     with analysts.personal_reader(stack, reason=reason) if personal else nullcontext(analysts.reader(stack)) as login:
@@ -47,3 +49,15 @@ def psql(
         finally:
             signal.signal(signal.SIGINT, before)
     raise typer.Exit(ended.returncode)
+
+
+def refuse_no_reason(reason: str) -> None:
+    """
+    Refuse to show personal data to somebody who does not say why.
+
+    Raises:
+        BadRequest: there is no reason.
+
+    """
+    if not reason.strip():
+        raise BadRequest("Personal data needs a reason, which goes into the audit trail: add --reason TEXT")

@@ -267,7 +267,7 @@ VIEWS = (
         "Runs of the syncs, with what became of each record that they read: one row for each run.",
         "sync_run",
         (
-            Column("run_id", "The run's ID, as in ./hub runs."),
+            Column("run_id", "The run's ID."),
             _INTEGRATION,
             Column("dataset", "What was synced."),
             Column("mode", "full, delta, window (a backfill), keys or replay."),
@@ -288,7 +288,7 @@ VIEWS = (
         "Records that failed a rule: one row for each item of the quarantine, without the record itself.",
         "quarantine_item",
         (
-            Column("item_id", "The item, as in ./hub quarantine list."),
+            Column("item_id", "The item of the quarantine."),
             _INTEGRATION,
             Column("dataset", "What the record is."),
             Column("state", "open, replayed, superseded or discarded."),
