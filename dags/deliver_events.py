@@ -14,10 +14,15 @@ from functools import partial
 
 from airflow.sdk import dag, get_parsing_context
 
-from crossdock.app.airflow.delivery_dag import delivery_dags, delivery_options, delivery_task
+from crossdock.app.airflow import code_watch
 
 #: Set in a task's process: it needs its own DAG and no other.
 only = get_parsing_context().dag_id
+if only:
+    # Before the import below: the process that this one is forked from may have older code.
+    code_watch.load()
+
+from crossdock.app.airflow.delivery_dag import delivery_dags, delivery_options, delivery_task  # noqa: E402  see above
 
 for worker_no, name in enumerate(delivery_dags()):
     if only in (None, name):

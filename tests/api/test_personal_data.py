@@ -263,6 +263,14 @@ VALUES ('commercetools', 'c-1', 1, %s, %s, now(), now(), 1) RETURNING 1
 """
 
 
+def test_masked_keys_of_a_run_are_as_many_as_it_was_asked_for() -> None:
+    """All of them look alike, so a run that found one of two looked as if it had found all."""
+    two = [EMAIL, "bob@example.com", EMAIL]
+
+    assert personal_data.masked_keys(two, "customers") == [personal_data.MASK] * 2
+    assert personal_data.masked_keys(two, "inventory") == [EMAIL, "bob@example.com"]
+
+
 def test_a_key_that_is_personal_is_masked_wherever_it_stands(hub: Hub, ada: dict[str, str]) -> None:
     """A customer's key is the e-mail address: it is the key of events and of items, and runs are asked for it."""
     lists = ("/v1/events?latest=true", "/v1/quarantine", "/v1/quarantine-causes", "/v1/runs", "/v1/runs/customers-1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crossdock.cli import consent
+from crossdock.cli import consent, console
 from crossdock.db.database import Store
 from crossdock.sync.quarantine import service as quarantine_service
 from tests.cli.conftest import Hub
@@ -168,6 +168,24 @@ def test_a_replay_of_no_event_has_failed(hub: Hub, store: Store, hub_dsn: str) -
 
     assert ended.code == 1
     assert "Nothing matches the selection" in ended.text
+
+
+@pytest.mark.parametrize(
+    ("shown", "most", "said"),
+    [
+        (20, 1000, "To see them: --limit 1000"),
+        (200, 1000, "To see them: --limit 1000"),
+        (1000, 1000, "which is the maximum"),
+        (200, 1_000_000, "To see them: --limit 2000"),
+    ],
+)
+def test_a_cut_list_suggests_no_limit_that_is_refused(
+    capsys: pytest.CaptureFixture[str], shown: int, most: int, said: str
+) -> None:
+    """`./hub runs --limit 200` suggested 2000, and took 1000 at most."""
+    console.say_if_cut(shown, has_more=True, most=most)
+
+    assert said in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_list_that_is_cut_says_so(hub: Hub, store: Store) -> None:

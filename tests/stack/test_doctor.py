@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import psycopg
 import psutil
+import psycopg
 import pytest
 
 from crossdock.app.database import migrate
@@ -209,6 +211,7 @@ def an_old_python(machine: Machine) -> str:
 
 def a_foreign_airflow(machine: Machine) -> str:
     """Another project's Airflow has the port of ours."""
+    load_secrets()
     airflow = machine.airflow(None)
     return f"api-server: another program answers at port {airflow.port} → ./hub down, then ./hub up takes another port"
 
@@ -274,6 +277,54 @@ def test_a_well_machine_has_no_fault(machine: Machine) -> None:
     checks = {each.name: each for each in examine()}
 
     assert [f"{each.name}: {each.found}" for each in checks.values() if not each.ok and "disk" not in each.name] == []
+
+
+def test_a_file_that_no_start_writes_says_nothing_of_the_clock(machine: Machine) -> None:
+    """The remedy, a new start, left it as it was: the fault stayed for ever."""
+    load_secrets()
+    os.utime(machine.home / "secrets.json", (time.time() + 3_600,) * 2)
+
+    checks = {each.name: each for each in examine()}
+
+    assert checks["clock"].ok
+
+
+def test_the_doctor_writes_no_secrets(machine: Machine) -> None:
+    """With new ones no database opens, and the backup's file would be one of two."""
+    machine.airflow(None)
+    (machine.home / "postgres-hub").mkdir()
+
+    checks = {each.name: each for each in examine()}
+
+    assert not checks["secrets"].ok
+    assert not (machine.home / "secrets.json").exists()
+    assert not [each.name for each in checks.values() if "Error: " in each.found]
+
+
+_SILENT = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    input()
+"""
+
+
+def test_our_own_server_that_hangs_is_not_a_program_to_end(machine: Machine) -> None:
+    """It accepts connections, as the kernel does for it, and answers none."""
+    load_secrets()
+    machine.monkeypatch.setattr(doctor, "_PROOF_TIMEOUT_S", 0.3)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _SILENT], stdin=pipe, stdout=pipe, start_new_session=True) as server:
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        processes.save_record("api-server", server.pid, port=port, log=processes.log_of("api-server"))
+        write_json(machine.home / "ports.json", {"airflow": port})
+
+        check = next(each for each in examine() if each.name == "api-server")
+        server.communicate(b"\n")
+
+    assert f"it does not answer at port {port}" in check.found
+    assert check.fix == "./hub down, then ./hub up"
 
 
 def test_the_doctor_reads_every_connection(machine: Machine) -> None:

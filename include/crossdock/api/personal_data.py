@@ -89,8 +89,8 @@ def masked_key(key: str | None, dataset: str) -> str | None:
 
 
 def masked_keys(keys: Sequence[str], dataset: str) -> list[str]:
-    """Mask the keys that a run of *dataset* was asked for if they are personal."""
-    return [MASK if has_personal_key(dataset) else key for key in keys]
+    """Mask the keys that a run of *dataset* was asked for if they are personal; each once, so that their number says how many."""
+    return [MASK if has_personal_key(dataset) else key for key in dict.fromkeys(keys)]
 
 
 def may_see(caller: Caller) -> bool:

@@ -57,7 +57,7 @@ class RunDocument(BaseModel):
     mode: Mode
     state: RunState
     keys: list[str] = Field(
-        description="The keys that it was asked for, masked where they are personal; empty for all records."
+        description="The keys that it was asked for, each once, masked where they are personal; empty for all records."
     )
     backfill_day: str | None = Field(description="The day that a backfill's run is for, as 2026-11-21.")
     dag_id: str | None

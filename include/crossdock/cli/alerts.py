@@ -35,7 +35,7 @@ _LOOK_EVERY_S = 1.0
 @app.command("list")
 def list_alerts(
     state: Annotated[str, typer.Option(help=f"One of {', '.join(_STATES)}.")] = "open",
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """
@@ -158,7 +158,7 @@ def unmute(
 def list_messages(
     state: Annotated[str | None, typer.Option(help=f"Only those in this state: {', '.join(_MESSAGE_STATES)}.")] = None,
     route: Annotated[str | None, typer.Option(help="Only those to this route.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """

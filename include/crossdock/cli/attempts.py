@@ -41,7 +41,7 @@ _OUTCOMES = ("done", "refused", "failed")
 def list_attempts(
     everything: Annotated[bool, typer.Option("--all", help="Also those whose outcome is known.")] = False,
     integration: Annotated[str | None, typer.Option(help="Only of this integration.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """

@@ -28,7 +28,7 @@ def list_entries(
     ] = None,
     since: Annotated[datetime | None, instant_option("--since", "Only at or after this time.")] = None,
     until: Annotated[datetime | None, instant_option("--until", "Only before this time.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED)] = 50,
     as_json: Json = False,
 ) -> None:
     """

@@ -71,10 +71,20 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     _out.print(table)
 
 
-def say_if_cut(shown: int, *, has_more: bool) -> None:
-    """Say that a list was cut where there are more than the *shown* ones: otherwise 50 of 990 look like all."""
-    if has_more:
-        say(f"Only {shown:,} are shown; there are more. To see them: --limit {max(10 * shown, 1000)}")
+#: The greatest --limit of most lists, and of those that may be long.
+MOST_LISTED, MOST_OF_LONG_LISTS = 100_000, 1_000_000
+
+
+def say_if_cut(shown: int, *, has_more: bool, most: int = MOST_LISTED) -> None:
+    """Say that a list was cut where there are more than the *shown* ones, of which one list shows *most*: 50 of 990 look like all."""
+    if not has_more:
+        return
+    if shown >= most:
+        say(
+            f"Only {shown:,} are shown, which is the maximum; there are more. To find others, use the filters: --help lists them"
+        )
+    else:
+        say(f"Only {shown:,} are shown; there are more. To see them: --limit {min(max(10 * shown, 1000), most)}")
 
 
 def show(line: str, *, heading: str = "") -> None:

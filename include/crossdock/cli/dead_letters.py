@@ -38,7 +38,7 @@ def list_dead_letters(
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "dead",
     cause: Annotated[str | None, typer.Option(help="Only of this cause.")] = None,
     subscriber: Annotated[str | None, typer.Option(help="Only of this subscriber.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_OF_LONG_LISTS)] = 50,
     as_json: Json = False,
 ) -> None:
     """
@@ -78,7 +78,7 @@ def list_dead_letters(
         ],
         empty="No dead letters in that state.",
     )
-    console.say_if_cut(len(found), has_more=found.has_more)
+    console.say_if_cut(len(found), has_more=found.has_more, most=console.MOST_OF_LONG_LISTS)
     if found and state == "dead":
         console.say(f"To inspect one: ./hub dead-letters show {found[0]['dead_letter_id']}")
 

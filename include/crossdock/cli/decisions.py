@@ -43,7 +43,7 @@ def list_decisions(
     about: Annotated[
         str | None, typer.Option(help="Only about this: the ID of an order; of an attempt, INTEGRATION/KEY.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """

@@ -43,7 +43,7 @@ def list_events(
     key: Key = None,
     run: Run = None,
     silent: Silent = False,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_OF_LONG_LISTS)] = 50,
     as_json: CloudEvents = False,
 ) -> None:
     """
@@ -56,7 +56,9 @@ def list_events(
     if not found:
         console.say("No events found.")
     elif len(found) == limit and not as_json:
-        console.say(f"Shown are the first {limit:,}. To see more: --limit {2 * limit}")
+        greater = min(2 * limit, console.MOST_OF_LONG_LISTS)
+        more = f" To see more: --limit {greater}" if greater > limit else ""
+        console.say(f"Shown are the first {limit:,}.{more}")
 
 
 def _oldest(api: HubApi, query: dict[str, Any], limit: int) -> list[dict[str, Any]]:

@@ -30,9 +30,13 @@ _OF_STATE = {"done": Exit.DONE, "partial": Exit.PARTIAL, "held": Exit.PERSON_NEE
 
 
 def exit_of(run: Mapping[str, Any]) -> Exit:
-    """Choose the exit code for a *run* that has ended. Named keys that the source does not have were not read."""
+    """
+    Choose the exit code for a *run* that has ended. Fewer records than named keys: the source does not have some of them.
+
+    A key with several records can hide one with none. Masked keys look all the same, so that their number counts.
+    """
     ended = _OF_STATE.get(run["state"], Exit.FAILED)
-    if ended is Exit.DONE and run["counts"]["read"] < len(set(run["keys"])):
+    if ended is Exit.DONE and run["counts"]["read"] < len(run["keys"]):
         return Exit.PARTIAL if run["counts"]["read"] else Exit.FAILED
     return ended
 

@@ -24,7 +24,7 @@ MailId = Annotated[int, typer.Argument(help="ID, as ./hub mail list shows it.")]
 def list_mails(
     state: Annotated[str | None, typer.Option(help=f"Only those in this state: {', '.join(_STATES)}.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only of this kind, such as order_confirmation.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """

@@ -41,7 +41,7 @@ def list_orders(
         str | None, typer.Option(help="Only in this state: open, confirmed, cancelling, cancelled.")
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Only with this reference.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """

@@ -30,7 +30,7 @@ def list_payments(
     unresolved: Annotated[bool, typer.Option("--unresolved", help="Only with a call of unknown outcome.")] = False,
     state: Annotated[str | None, typer.Option(help="Only in this state, such as authorised.")] = None,
     reference: Annotated[str | None, typer.Option(help="Only with this reference.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """

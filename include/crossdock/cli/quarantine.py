@@ -35,7 +35,7 @@ def list_items(
     cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Only what this run rejected; its ID: ./hub runs")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000)] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_OF_LONG_LISTS)] = 50,
     as_json: Json = False,
 ) -> None:
     """
@@ -73,7 +73,7 @@ def list_items(
         ],
         empty=f"No items are {state}." if state != "all" else "There are no items.",
     )
-    console.say_if_cut(len(items), has_more=items.has_more)
+    console.say_if_cut(len(items), has_more=items.has_more, most=console.MOST_OF_LONG_LISTS)
     if items and state == "open":
         console.say(f"To look at one: ./hub quarantine show {items[0]['item_id']}")
 

@@ -85,7 +85,7 @@ def _has_rows(counts: Mapping[str, int]) -> bool:
 
 
 def show_rows(
-    run_id: str, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int], *, outcome: str | None, limit: int
+    run_id: str, rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int], *, outcome: str | None
 ) -> None:
     """Show rows of a run as a table, and what is counted only."""
     console.show_table(
@@ -104,8 +104,6 @@ def show_rows(
         ],
         empty=f"No rows are {outcome}." if outcome else "The run changed and rejected nothing.",
     )
-    if len(rows) == limit:
-        console.say(f"Shown are the first {limit:,}. To see more: --limit {2 * limit}")
     if counted := [f"{counts[name]:,} {name}" for name in ("unchanged", "stale") if counts[name]]:
         console.say(f"Only counted, not listed: {' and '.join(counted)}.")
 
@@ -151,9 +149,11 @@ def next_step(run: Run) -> str:
 
 def missing_keys(run: Run) -> str | None:
     """Say that the source does not have the keys that a run was to read; None where it may have them all."""
-    read, keys = run["counts"]["read"], sorted(set(run["keys"]))
-    if run["state"] != "done" or read >= len(keys):
+    read, asked = run["counts"]["read"], len(run["keys"])
+    if run["state"] != "done" or read >= asked:
         return None
+    # Personal keys are masked, and then all alike.
+    keys = ", ".join(sorted(set(run["keys"])))
     if not read:
-        return f"The source has no records with these keys: {', '.join(keys)}"
-    return f"The source has {counted(read, 'record')} for {len(keys)} keys, so some of them do not exist: {', '.join(keys)}"
+        return f"The source has no records with these keys: {keys}"
+    return f"The source has {counted(read, 'record')} for {asked} keys, so some of them do not exist: {keys}"

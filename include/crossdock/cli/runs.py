@@ -17,13 +17,14 @@ from crossdock.core.paths import path_of
 RunId = Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")]
 #: The outcomes that are kept for each record, and those of which the ledger has only the number.
 _LISTED, _COUNTED = ("inserted", "updated", "rejected", "held"), ("unchanged", "stale")
+_MOST_RUNS = 1000
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 
 
 def runs(
     stream: Annotated[str | None, typer.Option(help="Only runs of this stream.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs to show.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST_RUNS, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:
     """
@@ -37,7 +38,7 @@ def runs(
         console.show_json({"runs": [run_reports.document(run) for run in found], "has_more": found.has_more})
         return
     run_reports.show_runs(found)
-    console.say_if_cut(len(found), has_more=found.has_more)
+    console.say_if_cut(len(found), has_more=found.has_more, most=_MOST_RUNS)
 
 
 @app.command("show")
@@ -58,7 +59,7 @@ def show(run_id: RunId, as_json: Json = False) -> None:
 def rows(
     run_id: RunId,
     outcome: Annotated[str | None, typer.Option(help=f"Only rows with this outcome: {', '.join(_LISTED)}.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many rows to show.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_OF_LONG_LISTS, help="How many rows to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """
@@ -76,7 +77,8 @@ def rows(
     if as_json:
         console.show_json({"run_id": run_id, "counts": counts, "rows": found})
     else:
-        run_reports.show_rows(run_id, found, counts, outcome=outcome, limit=limit)
+        run_reports.show_rows(run_id, found, counts, outcome=outcome)
+        console.say_if_cut(len(found), has_more=found.has_more, most=console.MOST_OF_LONG_LISTS)
 
 
 def _refuse_unlisted(outcome: str | None) -> None:

@@ -41,6 +41,8 @@ NEEDED_DISK_BYTES = 2 * 1024**3
 _NEEDED_INODES = 0.02
 _PROOF_TIMEOUT_S = 10.0
 _CLOCK_S = 60.0
+#: Files that each `up` writes. Another one keeps its time from the future until it changes, whatever the clock is now.
+_OF_EACH_START = ("ports.json", "stack.json")
 #: A server whose volume hangs answers no question.
 _HURRY = "-c statement_timeout=10s"
 _LONG_RUN = timedelta(days=1)
@@ -205,7 +207,8 @@ def _wrong_at_port(process: lifecycle.ProcessStatus) -> str | None:
         return None
     if not ports.answers(process.port):
         return f"port {process.port} does not answer"
-    if process.url is None:  # A PostgreSQL server proves itself at the login.
+    # A PostgreSQL server proves itself at the login. Without the secrets' file nothing can be proven, and it is a finding itself.
+    if process.url is None or not secrets_file().exists():
         return None
     path = proof.OF_API if process.name == "api-server" else proof.OF_SANDBOX
     try:
@@ -217,9 +220,14 @@ def _wrong_at_port(process: lifecycle.ProcessStatus) -> str | None:
 
 def _port_fix(process: lifecycle.ProcessStatus) -> str:
     """Say what to do about a port where our server does not answer, or where another program does."""
-    if process.port is None or ports.answers(process.port):
-        return f"End that program ({_program_at(process.port or 0)}), or: ./hub down, then ./hub up takes another port"
-    return "./hub down, then ./hub up"
+    anew = "./hub down, then ./hub up"
+    if process.port is None or not ports.answers(process.port):
+        return anew
+    listening = _listener(process.port)
+    # A server of ours that hangs is none that a person should look for and end.
+    if listening in {each.pid for some in processes.members(processes.alive()).values() for each in some}:
+        return anew
+    return f"End that program ({_named(listening)}), or: {anew} takes another port"
 
 
 def _stale_records() -> Iterator[Check]:
@@ -247,10 +255,22 @@ def _preferred_ports() -> Iterator[Check]:
 
 def _program_at(port: int) -> str:
     """Name the program that listens on *port*, where this user may see it."""
+    return _named(_listener(port))
+
+
+def _listener(port: int) -> int | None:
+    """Find the process that listens on *port*; None where this user may not see it."""
     with suppress(psutil.Error, OSError):
         for socket in psutil.net_connections(kind="tcp"):
             if socket.status == psutil.CONN_LISTEN and socket.laddr.port == port and socket.pid:
-                return f"{psutil.Process(socket.pid).name()} (process {socket.pid})"
+                return int(socket.pid)
+    return None
+
+
+def _named(pid: int | None) -> str:
+    if pid is not None:
+        with suppress(psutil.Error):
+            return f"{psutil.Process(pid).name()} (process {pid})"
     return "another program"
 
 
@@ -365,8 +385,8 @@ def _alerts() -> Iterator[Check]:
 
 
 def _airflow() -> Iterator[Check]:
-    """Check what Airflow itself reports: health, import errors, connections."""
-    if "api-server" not in processes.alive():
+    """Check what Airflow itself reports: health, import errors, connections. It is asked with the password in the secrets' file."""
+    if "api-server" not in processes.alive() or not secrets_file().exists():
         return
     api = lifecycle.Stack(ports.saved()).api()
     health = api.health()
@@ -413,7 +433,8 @@ def _paused(api: AirflowApi) -> Iterator[Check]:
 def _clock() -> Iterator[Check]:
     """Find a clock that was set back: leases, watermarks and tokens of before would be from the future."""
     now = datetime.now(UTC).timestamp()
-    ahead = {file: file.stat().st_mtime - now for file in sorted(home().glob("*.json"))}
+    files = (home() / name for name in _OF_EACH_START)
+    ahead = {file: file.stat().st_mtime - now for file in files if file.exists()}
     file, ahead_s = max(ahead.items(), key=itemgetter(1), default=(home(), 0.0))
     right = ahead_s < _CLOCK_S
     found = (

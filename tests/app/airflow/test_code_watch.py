@@ -26,6 +26,7 @@ class Files:
 
     def __init__(self) -> None:
         self.stamps: dict[Path, loaded_code.Stamp] = {Path("subscribers.py"): (1, 1, 1), Path("model.py"): (1, 1, 1)}
+        self.not_loaded: dict[Path, loaded_code.Stamp] = {}
         self.loaded: list[str | None] = []
 
     def write(self, name: str) -> None:
@@ -45,6 +46,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
     made = Files()
     monkeypatch.setattr(loaded_code, "stamps", lambda: made.stamps)
     monkeypatch.setattr(loaded_code, "stamps_at_loading", lambda: made.stamps)
+    monkeypatch.setattr(loaded_code, "stamps_on_disk", lambda: made.stamps | made.not_loaded)
     return made
 
 
@@ -101,6 +103,19 @@ def test_code_that_cannot_be_loaded_ends_no_worker_until_it_is_corrected(
     assert "subscribers.py: cannot be loaded: SyntaxError: invalid syntax (subscribers.py, line 9)" in caplog.text
 
 
+def test_a_new_file_that_the_change_needs_is_a_correction(files: Files) -> None:
+    """It is loaded by nobody yet, so that the stamps of the loaded files say nothing of it."""
+    stop = threading.Event()
+    files.refusal = "ModuleNotFoundError: No module named 'crossdock.prices'"
+
+    with watching(files, stop.set):
+        files.write("subscribers.py")
+        eventually(lambda: len(files.loaded), 1)
+        files.refusal, files.not_loaded = None, {Path("prices.py"): (9, 9, 9)}
+
+        assert stop.wait(30)
+
+
 def test_a_change_that_is_taken_back_ends_no_worker(files: Files) -> None:
     stop, before = threading.Event(), files.stamps
     files.refusal = "it is broken"
@@ -130,6 +145,6 @@ def test_the_code_of_the_hub_can_be_loaded() -> None:
 
 
 def test_why_code_cannot_be_loaded_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_watch, "_ENTRY", "crossdock.app.airflow.nowhere")
+    monkeypatch.setattr(code_watch, "_ENTRIES", ("crossdock.app.airflow.delivery_dag", "crossdock.app.airflow.nowhere"))
 
     assert code_watch.loads() == "ModuleNotFoundError: No module named 'crossdock.app.airflow.nowhere'"

@@ -20,6 +20,7 @@ from tests.events.worlds import delivery, eventually, publish, stock
 from tests.shop import query
 
 SECRET = "ada@example.com"
+EVENT = Event(1, 1, 1, None, "/x", STOCK_CHANGED, None, datetime.now(UTC), "A", None, 1, "{}")
 
 
 class Stock:
@@ -114,11 +115,85 @@ def test_a_failure_is_in_the_dead_letter_and_its_traceback_in_the_log(
     assert SECRET not in caplog.text
 
 
+def test_the_log_names_the_one_event_of_a_batch_that_failed(
+    store: Store, hub_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It named the first of the batch, and then said nothing of the guilty one for a minute."""
+
+    def apply(_: Work, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.partition_key == "SKU-7":
+                raise ValueError(SECRET)
+
+    with caplog.at_level(logging.ERROR):
+        publish(store, *(stock(f"SKU-{n}", 1, 1) for n in range(20)))
+        with delivery(hub_dsn, {"sold_out": Subscriber(types=(STOCK_CHANGED,), apply=apply, attempts=1)}):
+            eventually(lambda: query(store, "SELECT count(*) FROM dead_letter WHERE state = 'dead'"), [(1,)])
+
+    (record,) = [each for each in caplog.records if each.name.endswith("handler_errors")]
+    ((guilty,),) = query(store, "SELECT epoch || '-' || position FROM dead_letter")
+    assert f"could not process event {guilty} " in record.getMessage()
+
+
+def test_a_statement_that_fails_is_in_the_dead_letter_with_its_line(store: Store, hub_dsn: str) -> None:
+    def apply(work: Work, _: Sequence[Event]) -> None:
+        work.execute("SELECT 1 FROM hub.nowhere")
+
+    publish(store, stock("A", 1, 1))
+    with delivery(hub_dsn, {"sold_out": Subscriber(types=(STOCK_CHANGED,), apply=apply, attempts=1)}):
+        eventually(lambda: query(store, "SELECT count(*) FROM dead_letter WHERE state = 'dead'"), [(1,)])
+
+    ((reason,),) = query(store, "SELECT reason FROM dead_letter")
+    assert reason.startswith("UndefinedTable in apply (test_handler_errors.py, line ")
+    assert reason.endswith('): relation "hub.nowhere" does not exist')
+
+
+def by_itself() -> None:
+    error = ValueError(SECRET)
+    raise error from error
+
+
+def by_each_other() -> None:
+    first, second = ValueError(SECRET), KeyError(SECRET)
+    second.__cause__ = first
+    raise first from second
+
+
+@pytest.mark.parametrize("handler", [by_itself, by_each_other])
+def test_an_error_that_is_its_own_cause_is_logged_once(
+    handler: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was followed without end, and the RecursionError blocked the partition."""
+    TracebackLog().add("sold_out", EVENT, raised_by(handler))
+
+    assert f"ValueError in {handler.__name__} (test_handler_errors.py, line " in caplog.text
+    assert "cannot be logged" not in caplog.text
+    assert SECRET not in caplog.text
+
+
+class Nameless(Exception):
+    @property
+    def name(self) -> str:
+        raise ZeroDivisionError(SECRET)
+
+
+def by_nameless() -> None:
+    raise Nameless
+
+
+def test_an_error_that_cannot_be_examined_does_not_stop_its_worker(caplog: pytest.LogCaptureFixture) -> None:
+    error = raised_by(by_nameless)
+
+    TracebackLog().add("sold_out", EVENT, error)
+
+    assert place_of(error).startswith("Nameless in by_nameless (test_handler_errors.py, line ")
+    assert "sold_out could not process event " in caplog.text
+    assert SECRET not in caplog.text
+
+
 def test_a_traceback_has_no_message_of_the_errors_that_led_to_it(caplog: pytest.LogCaptureFixture) -> None:
     """`raise … from error` shows both tracebacks, and both messages if nobody takes them out."""
-    event = Event(1, 1, 1, None, "/x", STOCK_CHANGED, None, datetime.now(UTC), "A", None, 1, "{}")
-
-    TracebackLog().add("sold_out", event, raised_by(by_chain))
+    TracebackLog().add("sold_out", EVENT, raised_by(by_chain))
 
     assert "in by_field" in caplog.text
     assert "in by_chain" in caplog.text

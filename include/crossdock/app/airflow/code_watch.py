@@ -1,4 +1,4 @@
-"""End a delivery worker whose code has changed, so that its next run has the new one."""
+"""Begin a delivery worker with the code as it is now, and end it when that has changed, so that its next run has the new one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,25 @@ log = logger(__name__)
 _LOOK_EVERY_S = 2.0
 #: The workers do not end together: while one starts anew, its neighbour has its partitions.
 _APART_S = 10.0
-#: What a worker loads.
-_ENTRY = "crossdock.app.airflow.delivery_worker"
+#: What a worker loads: its DAG, then what its task does.
+_ENTRIES = ("crossdock.app.airflow.delivery_dag", "crossdock.app.airflow.delivery_worker")
 _LOADS_WITHIN_S = 120.0
+
+
+def load() -> None:
+    """
+    Load all that a worker's task uses, anew where it has changed; call it before anything of it is imported.
+
+    Airflow forks a task from a process that may have loaded the hub as it was weeks ago. Of one load are the errors of
+    a worker and the classes by which its retry policy and its callbacks know them.
+    """
+    loaded_code.refresh(*_ENTRIES)
 
 
 def loads() -> str | None:
     """Load the code in a process of its own; return the last line of the error, None where it can be loaded."""
-    words = [sys.executable, "-P", "-c", f"import {_ENTRY} as worker; worker.subscribers(worker.services())"]
+    code = f"import {_ENTRIES[0]} as dag, {_ENTRIES[1]} as worker; dag.delivery_options(); worker.subscribers(worker.services())"
+    words = [sys.executable, "-P", "-c", code]
     try:
         ended = subprocess.run(words, capture_output=True, text=True, timeout=_LOADS_WITHIN_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -60,18 +71,20 @@ def _watch(
     every_s: float,
     over: threading.Event,
 ) -> None:
-    began = last = checked = loaded_code.stamps_at_loading()
+    began = last = loaded_code.stamps_at_loading()
+    #: All files, when they could not be loaded: the correction may be in one that is not loaded yet.
+    refused_with: dict[Path, loaded_code.Stamp] | None = None
     while not over.wait(every_s):
         now = loaded_code.stamps()
         # What was loaded meanwhile has not changed.
-        began, checked = now | began, now | checked
+        began = now | began
         # Somebody may be in the middle of writing several files: the same at two looks, they are done.
         is_settled, last = not loaded_code.changed(last, now), now
         files = loaded_code.changed(began, now)
-        if not is_settled or not files or not loaded_code.changed(checked, now):
+        if not is_settled or not files or (on_disk := loaded_code.stamps_on_disk()) == refused_with:
             continue
-        checked = now
         if (refused := loads()) is not None:
+            refused_with = on_disk
             log.error("%s: cannot be loaded: %s. The worker goes on with the code that it has", _named(files), refused)
             continue
         log.warning("%s changed: this worker ends, and its next run has the new code", _named(files))

@@ -9,7 +9,6 @@ from airflow.sdk import task
 
 from crossdock.app.airflow.dag_alerts import dag_failed, dag_succeeded
 from crossdock.app.airflow.retry_policy import RetryByKind
-from crossdock.core import loaded_code
 from crossdock.core.ids import OWNER
 from crossdock.core.settings import settings
 
@@ -50,9 +49,8 @@ def delivery_task(worker_no: int) -> None:
 
     @task(task_id="deliver")
     def deliver_task() -> dict[str, int]:
-        # Airflow forks it from a process that may have loaded subscribers as they were weeks ago.
-        worker = loaded_code.fresh("crossdock.app.airflow.delivery_worker")
-        delivered: dict[str, int] = worker.run(worker_no)
-        return delivered
+        from crossdock.app.airflow import delivery_worker  # noqa: PLC0415  with every subscriber: a DAG needs none to be parsed
+
+        return delivery_worker.run(worker_no)
 
     deliver_task()

@@ -248,12 +248,12 @@ def apply(work: Work, recipient: Recipient, events: Sequence[Event]) -> None:
     recipient.subscriber.apply(work, [upcast(event) for event in events])
 
 
-def fail_single(recipient: Recipient, events: Sequence[Event], error: Exception) -> Outcome:
+def fail_single(recipient: Recipient, event: Event, error: Exception) -> Outcome:
     """Turn the failure of a batch of one into an outcome: a second attempt is not needed to know which event it was."""
     outcome, verdict = Outcome(), verdict_on(recipient, error)
     if verdict.blames_the_event:
-        tracebacks.add(recipient.name, events[0], error)
-    outcome.fail(events, failure_of(error), verdict)
+        tracebacks.add(recipient.name, event, error)
+    outcome.fail([event], failure_of(error), verdict)
     return outcome
 
 
@@ -291,6 +291,6 @@ def failure_of(error: BaseException) -> Failure:
     The message of a foreign error may quote a row's values, so only its type and where it was raised are kept.
     """
     reason = str(error) if isinstance(error, HubError) else place_of(error)
-    if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError):
-        reason = error.diag.message_primary or reason
+    if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.DataError) and error.diag.message_primary:
+        reason = f"{reason}: {error.diag.message_primary}"
     return Failure(cause=type(error).__name__, reason=reason[:1000])

@@ -12,6 +12,7 @@ import sysconfig
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import crossdock
@@ -45,7 +46,9 @@ def place_of(error: BaseException) -> str:
 
 def _missing(error: BaseException, frame: traceback.FrameSummary) -> str | None:
     """Find the key or name that is missing, if the line of *frame* has it: then it is code, and no value of a record."""
-    name = error.args[0] if isinstance(error, KeyError) and error.args else getattr(error, "name", None)
+    name: object = None
+    with suppress(Exception):  # A subscriber's class may compute it, and fail.
+        name = error.args[0] if isinstance(error, KeyError) and error.args else getattr(error, "name", None)
     if not isinstance(name, str) or not name:
         return None
     first, last = frame.lineno or 0, frame.end_lineno or frame.lineno or 0
@@ -71,9 +74,21 @@ class TracebackLog:
         self._lock = threading.Lock()
 
     def add(self, subscriber: str, event: Event, error: BaseException) -> None:
-        """Log the traceback of *error*, unless it is one of ours, whose message says all, or was logged a moment ago."""
+        """
+        Log the traceback of *error*, unless it is one of ours, whose message says all, or was logged a moment ago.
+
+        It never raises: an error here would keep the failure from being recorded, and block the partition.
+        """
         if isinstance(error, HubError):
             return
+        try:
+            self._add(subscriber, event, error)
+        except Exception as failure:  # noqa: BLE001  the error is whatever a subscriber has made
+            found = (subscriber, event.id, type(error).__name__, type(failure).__name__)
+            # Its own traceback may quote the message that is kept nowhere.
+            log.error("%s could not process event %s: %s. Its traceback cannot be logged: %s", *found)  # noqa: TRY400
+
+    def _add(self, subscriber: str, event: Event, error: BaseException) -> None:
         place = place_of(error)
         with self._lock:
             now = time.monotonic()
@@ -93,10 +108,22 @@ class TracebackLog:
 
 def _without_message(error: BaseException, place: str) -> BaseException:
     """Build an error with the traceback of *error* and of those that caused it, and with the message of none."""
+    shown = last = _stand_in(error, place)
+    # An error can be its own cause, directly or through others.
+    seen = {id(error)}
+    while (cause := _cause(error)) is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        last.__cause__ = following = _stand_in(cause, place_of(cause))
+        last, error = following, cause
+    return shown
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _stand_in(error: BaseException, place: str) -> BaseException:
     shown = WithoutMessage(f"{place}; its message may quote a record, and is kept nowhere")
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        shown.__cause__ = _without_message(cause, place_of(cause))
     return shown.with_traceback(error.__traceback__)
 
 

@@ -114,8 +114,11 @@ class Partition:
         try:
             self._commit(events, cursor, partial(apply_batch, recipient=self._recipient, events=ready))
         except BatchFailed as failed:
-            outcome = fail_single(self._recipient, ready, failed.error)
-            self._commit(events, cursor, self._effect(ready, {}) if len(ready) > 1 else lambda _: outcome)
+            if len(ready) == 1:
+                outcome = fail_single(self._recipient, ready[0], failed.error)
+                self._commit(events, cursor, lambda _: outcome)
+            else:
+                self._commit(events, cursor, self._effect(ready, {}))
 
     def _effect(self, events: Sequence[Event], paused: Mapping[str, Failure]) -> Effect:
         """Deliver external *events* now and return a function that records them; for others, return one that applies them."""
