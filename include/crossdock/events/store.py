@@ -105,10 +105,10 @@ SELECT {_COLUMNS} FROM event
  ORDER BY event.epoch DESC, event.xid DESC, event.position DESC LIMIT %(limit)s
 """.encode()
 
-#: The same for what one run wrote, by the index of the time: of the place in the order the planner believes that hardly an
-#: event is below the horizon, and would read all of its index. An expression has none.
-_SELECT_OF_RUN, _NEWEST_OF_RUN = (
-    statement.replace(b"(epoch, xid", b"(epoch + 0, xid") for statement in (_SELECT, _NEWEST)
+#: The same by another index, for what one run wrote or one key has: of the place in the order the planner believes that hardly
+#: an event is below the horizon, and would read all of its index. An expression has none.
+_SELECT_OF_RUN, _NEWEST_OF_RUN, _COUNT_OF_KEY = (
+    statement.replace(b"(epoch, xid", b"(epoch + 0, xid") for statement in (_SELECT, _NEWEST, _COUNT)
 )
 
 _GET = f"SELECT {_COLUMNS} FROM event WHERE epoch = %(epoch)s AND position = %(position)s".encode()
@@ -333,7 +333,8 @@ def count(work: Work, selection: Selection) -> int:
 
 
 def _count_each(work: Work, selection: Selection) -> int:
-    row = work.execute(_COUNT, _values(work, selection, 0)).fetchone()
+    statement = _COUNT if selection.key is None else _COUNT_OF_KEY
+    row = work.execute(statement, _values(work, selection, 0)).fetchone()
     return int(row[0]) if row else 0
 
 
