@@ -287,6 +287,20 @@ def test_a_key_that_is_personal_is_masked_wherever_it_stands(hub: Hub, ada: dict
     assert (item["record_id"], item["record_key"]) == ("c-1", "***")
 
 
+def test_an_item_that_is_known_by_a_personal_key_is_masked_in_the_list_and_shown_to_an_operator(
+    hub: Hub, ada: dict[str, str]
+) -> None:
+    """A file of customers may have no other ID than the address."""
+    number = ada["item"].rpartition("/")[2]
+    with hub.store() as store:
+        query(store, f"UPDATE quarantine_item SET record_id = record_key WHERE item_id = {number} RETURNING 1")
+
+    listed = hub.call("GET", "/v1/quarantine?limit=500", "otto").text
+    assert EMAIL not in listed
+    assert EMAIL not in hub.call("GET", ada["item"], "vera").text
+    assert hub.call("GET", ada["item"], "otto").json()["record_id"] == EMAIL
+
+
 def test_an_operator_sees_a_personal_key_and_the_trail_does_not_have_it(hub: Hub, ada: dict[str, str]) -> None:
     """The trail is kept for ever, and viewers may read it."""
     for path in ada.values():

@@ -112,16 +112,28 @@ def test_silent_events_of_a_backfill_are_among_those_of_its_run(hub: Hub, synced
     assert len(found) == 2
 
 
-def test_the_key_of_a_customer_is_masked_in_the_rows(hub: Hub, synced: Store) -> None:
+def test_the_key_of_a_customer_is_masked_in_the_rows_also_as_the_record_s_id(hub: Hub, synced: Store) -> None:
     first, _ = run_ids(synced)
     query(synced, f"UPDATE sync_run SET dataset = 'customers' WHERE run_id = '{first}' RETURNING 1")
     query(
         synced,
-        f"""INSERT INTO customers (integration, id, version, email, addresses, created_at, last_modified_at, batch_id)
-            SELECT 'commercetools', 'c-1', 1, 'ada@example.com', '[]', now(), now(), batch_id
+        f"""INSERT INTO customers (integration, id, version, email, addresses, created_at, last_modified_at, batch_id,
+                                   inserted_by)
+            SELECT 'commercetools', 'c-1', 1, 'ada@example.com', '[]', now(), now(), batch_id, batch_id
               FROM sync_batch WHERE run_id = '{first}' RETURNING 1""",
     )
+    query(
+        synced,
+        f"""INSERT INTO deferred_record (integration, dataset, record_id, reason, first_run_id, last_run_id)
+            VALUES ('commercetools', 'customers', 'Bob@example.com', 'locked', '{first}', '{first}') RETURNING 1""",
+    )
+    query(
+        synced,
+        """INSERT INTO customers (integration, id, version, email, addresses, created_at, last_modified_at, batch_id)
+            VALUES ('commercetools', 'Bob@example.com', 1, 'bob@example.com', '[]', now(), now(), 0) RETURNING 1""",
+    )
     found = rows(hub, first)["rows"]
-    query(synced, "DELETE FROM customers RETURNING 1")
+    for table in ("customers", "deferred_record"):
+        query(synced, f"DELETE FROM {table} RETURNING 1")
 
-    assert [(row["record_id"], row["record_key"]) for row in found] == [("c-1", "***")]
+    assert [(row["record_id"], row["record_key"]) for row in found] == [("***", "***"), ("c-1", "***")]

@@ -16,6 +16,7 @@ from crossdock.events.store import Selection
 from crossdock.maintenance import retention_repository
 from crossdock.sync import run_rows_repository
 from crossdock.sync.quarantine import repository as quarantine_repository
+from crossdock.sync.run_rows_repository import Outcome, Place
 from tests.shop import query
 
 NOW = datetime.now(UTC)
@@ -85,14 +86,28 @@ def test_the_check_for_open_items_of_a_run_uses_an_index(filled: Work) -> None:
 
 @pytest.fixture
 def loaded(store: Store) -> Iterator[Work]:
-    """50,000 stock levels that 50 batches loaded, each with a version in history, and an event for each."""
-    columns = (
-        "integration, id, version, sku, quantity_on_stock, available_quantity, created_at, last_modified_at, batch_id"
-    )
-    values = "'commercetools', md5(n::text), 1, 'sku' || n, 1, 1, now(), now(), n / 1000 + 1"
+    """50,000 stock levels of a first sync of 50 batches, then 500 deltas that each updated 100 of them here and there."""
+    columns = "integration, id, version, sku, quantity_on_stock, available_quantity, created_at, last_modified_at"
+    values = "'commercetools', md5(n::text), {version}, 'sku' || n, 1, 1, now(), now()"
     of = "FROM generate_series(0, 49999) n RETURNING 1"
-    query(store, f"INSERT INTO inventory ({columns}) SELECT {values} {of}")
-    query(store, f"INSERT INTO inventory_history ({columns}, superseded_by) SELECT {values}, n / 1000 + 2 {of}")
+    first = values.format(version=1)
+    query(
+        store,
+        f"INSERT INTO inventory ({columns}, batch_id, inserted_by) SELECT {first}, n / 1000 + 1, n / 1000 + 1 {of}",
+    )
+    # Scattered: 7919 has no common factor with 50,000, so that each row is updated once, in an order that is not its place.
+    batch = "(n::bigint * 7919 %% 50000) / 100 + 51"
+    query(
+        store,
+        f"INSERT INTO inventory_history ({columns}, batch_id, superseded_by) SELECT {first}, n / 1000 + 1, {batch}"
+        " FROM generate_series(0, 49999) n ORDER BY 10 RETURNING 1",
+    )
+    query(store, f"UPDATE inventory SET version = 2, batch_id = {batch.replace('n::', 'substr(sku, 4)::')} RETURNING 1")
+    query(
+        store,
+        f"INSERT INTO inventory ({columns}, batch_id, inserted_by) SELECT {values.format(version=1)}, 99, 99"
+        " FROM generate_series(50000, 50009) n RETURNING 1",
+    )
     query(
         store,
         "INSERT INTO event (source, type, subject, time, partition_key, correlation_id, stored_at, data)"
@@ -104,16 +119,49 @@ def loaded(store: Store) -> Iterator[Work]:
         yield work
 
 
-def test_the_rows_of_a_run_are_found_by_their_batches(loaded: Work) -> None:
-    """A delta of 25 records is asked for in a table of millions."""
-    values = {"integration": "commercetools", "run_id": "run-7", "batches": [7], "outcome": None, "limit": 50}
-    after = {"after_id": None, "after_version": None, "after_outcome": None}
+def rows_read(work: Work, batches: list[int], outcome: Outcome | None, after: Place | None) -> tuple[int, int, str]:
+    """Answer a page of rows, and return how many there are, how many rows of tables were read for it, and the plan."""
+    after_id, after_version, after_outcome = after or (None, None, None)
+    values = {"integration": "commercetools", "run_id": "run-7", "batches": batches, "outcome": outcome, "limit": 50}
+    place = {"after_id": after_id, "after_version": after_version, "after_outcome": after_outcome}
+    statement = run_rows_repository._statement(StockLevel.schema, outcome, is_first=after is None)
+    explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement
+    ((document,),) = work.execute(explain, values | place, prepare=False).fetchall()
+    read, waiting = 0, [document[0]["Plan"]]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.get("Plans", [])
+        if "Scan" in node["Node Type"] and node["Node Type"] != "Subquery Scan":
+            read += round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+    return document[0]["Plan"]["Actual Rows"], read, str(document)
 
-    plan = scans(loaded, run_rows_repository._statement(StockLevel.schema), {**values, **after})
 
-    assert "inventory_batch" in plan
-    assert plan.count("inventory_history_batch") == 2
-    assert "Seq Scan on inventory" not in plan
+@pytest.mark.parametrize("outcome", [None, Outcome.INSERTED, Outcome.UPDATED])
+def test_the_rows_of_a_delta_are_found_after_weeks_of_updates(loaded: Work, outcome: Outcome | None) -> None:
+    """A delta of 110 records is asked for in a table of millions, of which each page has rows of all batches."""
+    expected = 10 if outcome is Outcome.INSERTED else 50
+
+    found, read, plan = rows_read(loaded, [99], outcome, None)
+
+    assert found == expected
+    assert read < 2_000, plan
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.INSERTED])
+@pytest.mark.parametrize("after", [None, ("8", 1, "inserted")])
+def test_a_page_of_a_full_sync_reads_a_page(loaded: Work, outcome: Outcome | None, after: Place | None) -> None:
+    """A first sync of a million rows has twenty thousand pages: each read the whole run."""
+    found, read, plan = rows_read(loaded, list(range(1, 51)), outcome, after)
+
+    assert found == 50
+    assert read < 2_000, plan
+
+
+def test_a_page_of_a_sync_that_updated_all_reads_a_page(loaded: Work) -> None:
+    found, read, plan = rows_read(loaded, list(range(51, 551)), Outcome.UPDATED, ("8", 2, "updated"))
+
+    assert found == 50
+    assert read < 2_000, plan
 
 
 def test_the_events_of_a_run_are_found_by_its_time(loaded: Work) -> None:

@@ -439,6 +439,7 @@ def test_columns_that_came_later_are_filled_for_old_rows(first_release: str) -> 
         "inventory.lineage",
         "inventory_history.lineage",
         "inventory.known_at",
+        "inventory.inserted_by",
         "inventory_history.known_at",
         "inventory_history.superseded_at",  # read from their batches: to write them would write every row anew
         "quarantine_item.mapped",

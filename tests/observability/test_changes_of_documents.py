@@ -36,14 +36,14 @@ values = st.recursive(
     ],
 )
 def test_each_place_that_differs_is_named(before: Any, after: Any, changes: dict[str, tuple[Any, Any]]) -> None:
-    found = changes_of_document(before, after, is_personal=False)
+    found = changes_of_document(before, after, shown={"a", "b"}).places
 
     assert {place: (change["from"], change["to"]) for place, change in found.items()} == changes
 
 
 @given(values, values)
 def test_what_is_recorded_can_be_stored_and_sent(before: Any, after: Any) -> None:
-    text = json.dumps(changes_of_document({"field": before}, {"field": after}, is_personal=False), allow_nan=False)
+    text = json.dumps(changes_of_document({"field": before}, {"field": after}, shown={"field"}).places, allow_nan=False)
 
     assert "\\u0000" not in text.replace("\\\\u0000", "")
     json.dumps(json.loads(text), ensure_ascii=False).encode()
@@ -51,11 +51,18 @@ def test_what_is_recorded_can_be_stored_and_sent(before: Any, after: Any) -> Non
 
 @given(values)
 def test_a_document_that_stays_as_it_is_has_no_changes(value: Any) -> None:
-    assert changes_of_document(value, value, is_personal=False) == {}
+    assert changes_of_document({"a": value}, {"a": value}, shown={"a"}).places == {}
 
 
 @given(values, values)
-def test_of_a_document_about_a_person_no_value_is_kept(before: Any, after: Any) -> None:
-    found = changes_of_document({"email": before}, {"email": after}, is_personal=True)
+def test_of_a_field_that_may_be_about_a_person_no_value_is_kept(before: Any, after: Any) -> None:
+    found = changes_of_document({"email": before}, {"email": after}, shown={"sku"}).places
 
     assert all(change == {"from": "***", "to": "***"} for change in found.values())
+
+
+def test_of_a_large_edit_the_first_places_are_kept_and_the_others_counted() -> None:
+    found = changes_of_document({"a": list(range(250))}, {"a": list(range(1, 251))}, shown={"a"})
+
+    assert (len(found.places), found.left_out) == (100, 150)
+    assert found.places["a.0"] == {"from": 0, "to": 1}

@@ -83,6 +83,45 @@ def test_what_is_held_is_listed_until_it_is_loaded(store: Store) -> None:
     assert listed(store, later) == [("inserted", "z", 4)]
 
 
+def test_what_is_held_again_is_listed_for_the_first_and_the_last_run_that_held_it(store: Store) -> None:
+    runs = []
+    for _ in range(3):
+        run = begin(store)
+        with store.transaction() as work:
+            deferred_records.defer(work, run, ["z"], "locked")
+        end(store, run)
+        runs.append(run)
+
+    assert [listed(store, run) for run in runs] == [[("held", "z", None)], [], [("held", "z", None)]]
+
+
+def test_a_held_record_has_the_key_that_the_hub_knows(store: Store) -> None:
+    run = begin(store)
+    load(store, run, [stock("a", 1)])
+    with store.transaction() as work:
+        deferred_records.defer(work, run, ["a", "z"], "locked")
+        found = rows_of(work, StockLevel.schema, run, outcome=Outcome.HELD)
+
+    assert [(row.record_id, row.record_key) for row in found] == [("a", "SKU-a"), ("z", None)]
+
+
+def test_a_record_that_went_and_came_again_is_inserted_twice(store: Store) -> None:
+    """Parts of a record go that way: the batch that ended one wrote no version of it."""
+    first, second = begin(store), begin(store, shard="webhook:1")
+    load(store, first, [stock("a", 1)])
+    with store.transaction() as work:
+        work.execute(
+            b"WITH gone AS (DELETE FROM inventory RETURNING *)"
+            b" INSERT INTO inventory_history (integration, id, version, sku, quantity_on_stock, available_quantity, created_at,"
+            b" last_modified_at, batch_id, superseded_by) SELECT integration, id, version, sku, quantity_on_stock,"
+            b" available_quantity, created_at, last_modified_at, batch_id, batch_id + 1000 FROM gone"
+        )
+    load(store, second, [stock("a", 2)])
+
+    assert listed(store, first) == [("inserted", "a", 1)]
+    assert listed(store, second) == [("inserted", "a", 2)]
+
+
 def test_another_shop_with_the_same_ids_has_rows_of_its_own(store: Store) -> None:
     ours, theirs = begin(store), begin(store, integration="shop_us")
     load(store, ours, [stock("a", 1)])

@@ -88,6 +88,11 @@ def masked_key(key: str | None, dataset: str) -> str | None:
     return MASK if key and has_personal_key(dataset) else key
 
 
+def masked_id(record_id: str, key: str | None, dataset: str) -> str:
+    """Mask the ID of a record of *dataset* if it is its business *key*, and personal: a file may know customers by their address."""
+    return MASK if key and record_id.casefold() == key.casefold() and has_personal_key(dataset) else record_id
+
+
 def masked_keys(keys: Sequence[str], dataset: str) -> list[str]:
     """Mask the keys that a run of *dataset* was asked for if they are personal; each once, so that their number says how many."""
     return [MASK if has_personal_key(dataset) else key for key in dict.fromkeys(keys)]

@@ -185,7 +185,7 @@ def show_item(store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], i
     record, edited = quarantine_service.readable(item.raw), _edited(item)
     if personal_data.reveal(store, caller, f"quarantine/{item_id}", [record, edited], fields):
         failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in item.failures]
-        shown = {**_summary(item), "record_key": item.record_key, "failures": failures}
+        shown = {**_summary(item), "record_id": item.record_id, "record_key": item.record_key, "failures": failures}
         return ItemDocument(**shown, record=record, edited=edited)
     return _masked(item)
 
@@ -283,6 +283,7 @@ def _summary(item: Item) -> dict[str, Any]:
     fields = personal_data.fields_of(item.dataset)
     return {
         **{name: getattr(item, name) for name in names},
+        "record_id": personal_data.masked_id(item.record_id, item.record_key, item.dataset),
         "record_key": personal_data.masked_key(item.record_key, item.dataset),
         "failures": [_failure(failure, fields) for failure in item.failures],
         "is_edited": item.edited is not None,

@@ -95,7 +95,7 @@ class RowDocument(BaseModel):
     """What became of one version of a record."""
 
     outcome: Outcome
-    record_id: str
+    record_id: str = Field(description="Masked where it is the business key, and that is personal.")
     record_key: str | None = Field(
         description="The business key, masked where it is personal; null if it is not known."
     )
@@ -190,7 +190,8 @@ def list_rows(
     """
     List what became of each record of a run: those that it inserted, updated or rejected, and those that are still held.
 
-    Records that were unchanged or stale are counted only. Personal keys are masked.
+    Records that were unchanged or stale are counted only. A record that several runs held is listed for the first and the last
+    of them. Personal keys are masked.
     """
     with store.transaction() as work:
         run = ledger.get(work, run_id)
@@ -214,7 +215,8 @@ def list_rows(
 
 def _row(row: Row, dataset: str) -> RowDocument:
     fields = msgspec.structs.asdict(row)
-    return RowDocument(**{**fields, "record_key": personal_data.masked_key(row.record_key, dataset)})
+    key, record_id = row.record_key, personal_data.masked_id(row.record_id, row.record_key, dataset)
+    return RowDocument(**{**fields, "record_id": record_id, "record_key": personal_data.masked_key(key, dataset)})
 
 
 def _cursor_of_row(row: Row) -> str:

@@ -61,7 +61,7 @@ gone AS (
            AND NOT EXISTS (SELECT FROM watermark WHERE moved_by = old.run_id)
            AND (SELECT true FROM quarantine_item WHERE state = 'open' AND first_run_id = old.run_id LIMIT 1) IS NULL
            AND (SELECT true FROM quarantine_item WHERE state = 'open' AND last_run_id = old.run_id LIMIT 1) IS NULL
-           AND NOT EXISTS (SELECT FROM deferred_record WHERE first_run_id = old.run_id))
+           AND NOT EXISTS (SELECT FROM deferred_record WHERE old.run_id IN (first_run_id, last_run_id)))
     RETURNING run_id)
 SELECT finished_at, run_id, (SELECT count(*) FROM gone) FROM seen ORDER BY finished_at DESC, run_id DESC LIMIT 1
 """.encode()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import Any
 
 import msgspec
@@ -85,13 +85,34 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     return found
 
 
-def changes_of_document(before: Any, after: Any, *, is_personal: bool, at: str = "") -> dict[str, dict[str, Any]]:
+class Changes(msgspec.Struct, frozen=True):
+    """What an edit changed in a document."""
+
+    #: Place → `from` and `to`, such as `lines.0.sku`; at most MOST_PLACES.
+    places: dict[str, dict[str, Any]]
+    #: How many more places the edit changed.
+    left_out: int
+
+
+#: The most places of one edit that the audit trail has: it is never deleted, and a document may be large.
+MOST_PLACES = 100
+
+
+def changes_of_document(before: Mapping[str, Any], after: Mapping[str, Any], *, shown: Collection[str]) -> Changes:
     """
-    Describe the edit of a JSON document: place → `from` and `to`, for each place that differs, such as `lines.0.sku`.
+    Describe the edit of a JSON document: each place that differs.
 
     Other than of settings, each value counts as JSON has it: 1 is not true. None stands for what is not there, too. The trail is
-    never deleted: of a document that may be about a person, it has the places and no value.
+    never deleted: it has the values of the top-level fields in *shown*, and of all others only the places, since nobody knows
+    whether they are about a person.
     """
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted({*before, *after}):
+        found |= _changes(before.get(name), after.get(name), is_shown=name in shown, at=name)
+    return Changes(dict(islice(found.items(), MOST_PLACES)), max(0, len(found) - MOST_PLACES))
+
+
+def _changes(before: Any, after: Any, *, is_shown: bool, at: str) -> dict[str, dict[str, Any]]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         inner = [(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
     elif isinstance(before, list) and isinstance(after, list):
@@ -100,11 +121,11 @@ def changes_of_document(before: Any, after: Any, *, is_personal: bool, at: str =
     else:
         if json.dumps(before) == json.dumps(after):
             return {}
-        kept = (_MASK, _MASK) if is_personal else (storable(before), storable(after))
+        kept = (storable(before), storable(after)) if is_shown else (_MASK, _MASK)
         return {visible(at): dict(zip(("from", "to"), kept, strict=True))}
     found: dict[str, dict[str, Any]] = {}
     for name, old, new in inner:
-        found |= changes_of_document(old, new, is_personal=is_personal, at=f"{at}.{name}" if at else name)
+        found |= _changes(old, new, is_shown=is_shown, at=f"{at}.{name}")
     return found
 
 

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DEFER = b"""
-INSERT INTO deferred_record AS o (integration, dataset, record_id, reason, first_run_id)
-SELECT %(integration)s, %(dataset)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s
+INSERT INTO deferred_record AS o (integration, dataset, record_id, reason, first_run_id, last_run_id)
+SELECT %(integration)s, %(dataset)s, unnest(%(ids)s::text[]), %(reason)s, %(run_id)s, %(run_id)s
 ON CONFLICT (integration, dataset, record_id) DO UPDATE
-   SET attempts = o.attempts + 1, reason = excluded.reason, since = excluded.since
+   SET attempts = o.attempts + 1, reason = excluded.reason, since = excluded.since, last_run_id = excluded.last_run_id
 """
 
 _ANY = b"""

@@ -32,7 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: Outcome
     record_id: str
-    #: The business key; None where it is not known.
+    #: The business key; None where it is not known. Of a held record it is the one that the hub has.
     record_key: str | None
     #: None for a record that is held: it is read again.
     version: int | None
@@ -51,37 +51,90 @@ Place = tuple[str, int, str]
 _BATCHES = b"SELECT batch_id FROM sync_batch WHERE run_id = %(run_id)s"
 
 
-@cache
-def _statement(dataset: Schema) -> bytes:
-    """
-    Build the statement for a *dataset*, whose names are declared; values are parameters.
+_OURS = "integration = %(integration)s"
+_BY_US = "ANY(%(batches)s::bigint[])"
 
-    A version that a batch wrote is the current one, or in history by now. It replaced another if history has one that the
-    same batch superseded. What is held is known until it is loaded.
+
+@cache
+def _statement(dataset: Schema, outcome: Outcome | None, *, is_first: bool) -> bytes:
     """
-    columns = f'id COLLATE "C" AS record_id, {dataset.key} AS record_key, version, batch_id'
-    own = "integration = %(integration)s AND batch_id = ANY(%(batches)s::bigint[])"
+    Build the statement for a page of the rows of *dataset*, whose names are declared; values are parameters.
+
+    Which records are on the page is found first, in the order of an index: otherwise each page of a full sync of a million rows
+    would read them all. What has no row with *outcome* is left out.
+    """
+    branches = {
+        Outcome.REJECTED: _REJECTED,
+        Outcome.HELD: _HELD.format(key=dataset.key, table=dataset.table),
+    }
+    wanted = [branch for of, branch in branches.items() if outcome in (None, of)]
+    if outcome not in branches:
+        wanted.append(_written(dataset, outcome, is_first=is_first))
+    place = """(id COLLATE "C", version, outcome COLLATE "C")"""
+    passed = f"{place} > (%(after_id)s, %(after_version)s::bigint, %(after_outcome)s)"
     return f"""
-WITH replaced AS MATERIALIZED (
-    SELECT id, superseded_by FROM {dataset.history}
-     WHERE integration = %(integration)s AND superseded_by = ANY(%(batches)s::bigint[])),
-written AS (
-    SELECT {columns} FROM {dataset.table} WHERE {own} UNION ALL SELECT {columns} FROM {dataset.history} WHERE {own})
-SELECT outcome, record_id, record_key, version, item_id, cause FROM (
-    SELECT CASE WHEN (record_id, batch_id) IN (SELECT id, superseded_by FROM replaced) THEN 'updated' ELSE 'inserted' END AS outcome,
-           record_id, record_key, version, NULL::bigint AS item_id, NULL AS cause
-      FROM written
-    UNION ALL
-    SELECT 'rejected', record_id COLLATE "C", record_key, version, item_id, cause
-      FROM rejection JOIN quarantine_item USING (item_id) WHERE run_id = %(run_id)s
-    UNION ALL
-    SELECT 'held', record_id COLLATE "C", NULL, NULL, NULL, NULL FROM deferred_record
-     WHERE first_run_id = %(run_id)s) AS row
- WHERE (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
-   AND (%(after_id)s::text IS NULL
-        OR (record_id, coalesce(version, 0), outcome) > (%(after_id)s COLLATE "C", %(after_version)s::bigint, %(after_outcome)s))
- ORDER BY record_id, coalesce(version, 0), outcome LIMIT %(limit)s
-""".encode()
+SELECT outcome, id AS record_id, record_key, CASE WHEN outcome <> 'held' THEN version END AS version, item_id, cause
+  FROM ({" UNION ALL ".join(wanted)}) AS row
+ WHERE {"true" if is_first else passed} AND (%(outcome)s::text IS NULL OR outcome = %(outcome)s)
+ ORDER BY id COLLATE "C", row.version, outcome COLLATE "C" LIMIT %(limit)s""".encode()
+
+
+_REJECTED = """
+SELECT 'rejected' AS outcome, record_id AS id, record_key, version, item_id, cause
+  FROM rejection JOIN quarantine_item USING (item_id) WHERE run_id = %(run_id)s"""
+
+#: What is not loaded yet, by the first and the last run that held it.
+_HELD = f"""
+SELECT 'held' AS outcome, record_id AS id, (SELECT {{key}} FROM {{table}} WHERE id = record_id AND {_OURS}) AS record_key,
+       0::bigint AS version, NULL::bigint AS item_id, NULL::text AS cause
+  FROM deferred_record WHERE {_OURS} AND %(run_id)s IN (first_run_id, last_run_id)"""
+
+
+def _written(dataset: Schema, outcome: Outcome | None, *, is_first: bool) -> str:
+    """
+    Build the query for the versions that the run wrote, of the records on one page.
+
+    Such a version is the current one, or in history by now. It replaced another if history has one that the same batch
+    superseded. Each record of the page has at least one row, and one more than the page is looked for: of the first, all rows
+    may be on the page before.
+    """
+    ids = " UNION ".join(
+        f"""(SELECT DISTINCT id FROM {of} AND {"true" if is_first else "id >= %(after_id)s"} ORDER BY id LIMIT %(limit)s + 1)"""
+        for of in _records(dataset, outcome)
+    )
+    row = f"id, {dataset.key} AS record_key, version, NULL::bigint AS item_id, NULL::text AS cause"
+    on_page = "id = ANY(ARRAY(SELECT id FROM page))"
+    return " UNION ALL ".join(
+        f"""
+SELECT CASE WHEN {_replaced(dataset)} THEN 'updated' ELSE 'inserted' END AS outcome, {row}
+  FROM (WITH page AS MATERIALIZED (SELECT id FROM ({ids}) AS found ORDER BY id LIMIT %(limit)s + 1)
+        SELECT * FROM {table} WHERE {_OURS} AND batch_id = {_BY_US} AND {on_page}) AS t"""
+        for table in (dataset.table, dataset.history)
+    )
+
+
+def _records(dataset: Schema, outcome: Outcome | None) -> list[str]:
+    """
+    List where the records are that the run inserted, updated, or wrote a version of that is in history.
+
+    The current rows have no index by the batch that wrote them last: each update would be a new entry in all their indexes.
+    """
+    inserted = f"{dataset.table} WHERE {_OURS} AND inserted_by = {_BY_US}"
+    updated = f"{dataset.history} WHERE {_OURS} AND superseded_by = {_BY_US}"
+    former = f"{dataset.history} AS t WHERE {_OURS} AND batch_id = {_BY_US}"
+    if outcome is Outcome.INSERTED:
+        return [inserted, f"{former} AND {_replaced(dataset)} IS NOT TRUE"]
+    return [updated] if outcome is Outcome.UPDATED else [inserted, updated, former]
+
+
+def _replaced(dataset: Schema) -> str:
+    """
+    Check whether the version `t` replaced another.
+
+    Not EXISTS: PostgreSQL makes a join of it, and reads the whole history for a page.
+    """
+    former = "o.id = t.id AND o.integration = t.integration AND o.superseded_by = t.batch_id"
+    return f"(SELECT true FROM {dataset.history} o WHERE {former} LIMIT 1)"
 
 
 def rows_of(
@@ -102,14 +155,16 @@ def rows_of(
     values = {
         "integration": run.integration,
         "run_id": run.run_id,
-        "batches": [batch_id for (batch_id,) in work.execute(_BATCHES, {"run_id": run.run_id})],
         "outcome": outcome,
+        "batches": [batch_id for (batch_id,) in work.execute(_BATCHES, {"run_id": run.run_id})],
         "after_id": after_id,
         "after_version": after_version,
         "after_outcome": after_outcome,
         "limit": limit,
     }
-    return work.cursor(row_factory=kwargs_row(_row)).execute(_statement(dataset), values).fetchall()
+    statement = _statement(dataset, outcome, is_first=after is None)
+    # Not prepared: one plan for all runs would be wrong for a run of ten records or for one of a million.
+    return work.cursor(row_factory=kwargs_row(_row)).execute(statement, values, prepare=False).fetchall()
 
 
 def _row(*, outcome: str, **columns: object) -> Row:

@@ -259,8 +259,8 @@ def statements_of(dataset: Schema, compares_content: bool = False, *, is_range: 
               FROM {stage} s WHERE {newer}""".encode(),
         # In the order of the staging table, which is sorted by id.
         insert=f"""
-            INSERT INTO {name} (integration, {names}, batch_id)
-            SELECT %(integration)s, {names}, %(batch_id)s FROM {stage} WHERE is_new""".encode(),
+            INSERT INTO {name} (integration, {names}, batch_id, inserted_by)
+            SELECT %(integration)s, {names}, %(batch_id)s, %(batch_id)s FROM {stage} WHERE is_new""".encode(),
         changes=f"""
             SELECT %(source)s, %(type)s, '{name}/' || id, clock_timestamp(), {dataset.key}, %(run_id)s,
                    %(silent)s, row_to_json(r)

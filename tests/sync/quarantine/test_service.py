@@ -484,6 +484,18 @@ def test_the_audit_trail_says_what_an_edit_changed(anna: Triage) -> None:
     ]
 
 
+def test_of_a_field_that_the_hub_does_not_map_the_trail_has_no_value(anna: Triage) -> None:
+    """The shop's own fields may name a person. The trail is kept for ever, and viewers may read it."""
+    anna.sync(entry(quantityOnStock=-377, custom={"fields": {"keeper": "Ada Lovelace"}}))
+    anna.edit(anna.items()[0], quantityOnStock=5, custom={"fields": {"keeper": "Grace Hopper"}})
+
+    ((detail,),) = query(anna.store, "SELECT detail FROM audit_entry WHERE act = 'quarantine.fix'")
+    assert detail["changed"] == {
+        "custom.fields.keeper": {"from": "***", "to": "***"},
+        "quantityOnStock": {"from": -377, "to": 5},
+    }
+
+
 def test_an_edit_of_text_that_no_database_holds_is_recorded(anna: Triage) -> None:
     anna.sync(entry(sku="CHEST").replace(b"CHEST", b"CHEST\\u0000\\ud800"))
     anna.edit(anna.items()[0], sku="CHEST")

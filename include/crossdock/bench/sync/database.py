@@ -17,7 +17,7 @@ _TRACE = (
 )
 #: Without the columns that name the batch, the page and the time of a row, which differ from one way to load it to another.
 _STATE = """
-SELECT count(*), coalesce(sum(hashtextextended((to_jsonb(row_of) - 'batch_id' - 'known_at' - 'lineage')::text, 0)), 0)::text
+SELECT count(*), coalesce(sum(hashtextextended((to_jsonb(row_of) - 'batch_id' - 'inserted_by' - 'known_at' - 'lineage')::text, 0)), 0)::text
   FROM {} AS row_of
 """
 #: A record rejected in two versions has an item for each; only the newest is what the source has now.

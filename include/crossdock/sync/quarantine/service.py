@@ -84,10 +84,9 @@ def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor:
     refuse_unknown_fields(document, original, of, stream.field_names, what=f"{item.stream} records")
     with store.transaction() as work:
         repository.save_edit(work, item_id, None if document == original else edited)
-        # A source has names of its own for its fields: which of them are personal is not known.
-        is_personal = bool(stream.dataset.personal_fields) or stream.dataset is Record.schema
-        changed = audit.changes_of_document(before, document, is_personal=is_personal)
-        detail = {"stream": item.stream, "changed": changed}
+        changes = audit.changes_of_document(before, document, shown=_shown_fields(stream))
+        left_out = {"left_out": changes.left_out} if changes.left_out else {}
+        detail = {"stream": item.stream, "changed": changes.places, **left_out}
         audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}", detail=detail)
     rejected = validate_rows(stream, [b'{"results":[' + edited + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
@@ -163,6 +162,20 @@ def discard_all(store: Store, item_ids: Sequence[int], reason: str, *, actor: st
         return still_open
 
     return discard_in_slices(store, item_ids, reason, close)
+
+
+def _shown_fields(stream: Stream) -> frozenset[str]:
+    """
+    Name the fields of the source whose values the audit trail may have: those that become columns, none of which is personal.
+
+    A source has names of its own. Of a dataset with personal data nobody knows which of them are, nor of a field that is not mapped.
+    """
+    if stream.dataset.personal_fields or stream.dataset is Record.schema:
+        return frozenset()
+    of = msgspec.inspect.type_info(stream.record_type)
+    if isinstance(of, msgspec.inspect.StructType):
+        return frozenset(field.encode_name for field in of.fields)
+    return stream.mapped_fields
 
 
 def _same_record(item: Item, edited: bytes) -> dict[str, Any]:
