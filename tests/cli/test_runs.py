@@ -64,4 +64,4 @@ def test_events_and_items_of_a_run_are_listed(hub: Hub, run_id: str) -> None:
     assert "BENCH" in events.out
     assert "CHEST" not in events.out
     assert [item["record_id"] for item in items] == ["c"]
-    assert hub("events", "list", "--run", "nope").code == 2
+    assert hub("events", "list", "--run", "nope").code == 1

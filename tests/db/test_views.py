@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -13,6 +15,8 @@ from psycopg.types.json import Jsonb
 from crossdock.app.streams import all_datasets
 from crossdock.commerce.event_types import event_types
 from crossdock.db import views
+from crossdock.db.database import Store, StoreUnavailable
+from crossdock.events import partitions
 from crossdock.stack.postgres import PostgresServer
 
 PROJECT = Path(__file__).parents[2]
@@ -141,6 +145,25 @@ def test_a_view_that_others_built_on_ours_is_kept(hub_dsn: str, owner: psycopg.C
 
     assert owner.execute("SELECT * FROM ours.open_orders").fetchall() == []
     assert owner.execute("SELECT obj_description('crossdock'::regnamespace)").fetchone() != ("of an earlier version",)
+
+
+def test_views_that_went_with_their_tables_are_made_again(hub_dsn: str, owner: psycopg.Connection) -> None:
+    owner.execute("DROP VIEW crossdock.orders")
+    views.make(hub_dsn)
+
+    assert owner.execute("SELECT * FROM crossdock.orders").fetchall() == []
+
+
+def test_a_long_query_of_an_analyst_does_not_hold_up_those_who_write_events(store: Store, hub_dsn: str) -> None:
+    """Dropping a month waits for the query, and every writer would wait behind it."""
+    with store.transaction() as work:
+        partitions.create_ahead(work, datetime(2031, 1, 1, tzinfo=UTC))
+    with psycopg.connect(hub_dsn) as analyst:
+        analyst.execute("SELECT count(*) FROM crossdock.events")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable), store.transaction() as work:
+            partitions.drop_past(work, datetime(2031, 1, 1, tzinfo=UTC))
+        assert time.monotonic() - began < 30
 
 
 def test_two_hubs_of_one_database_have_views_of_their_own() -> None:

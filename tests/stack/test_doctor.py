@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
+import psutil
 import pytest
 
 from crossdock.app.database import migrate
@@ -154,7 +155,7 @@ def a_taken_port(machine: Machine) -> str:
     machine.undo.callback(stranger.server_close)
     machine.monkeypatch.setitem(doctor.ports.PREFERRED, "sandbox", stranger.port)
     return (
-        f"port of sandbox: port {stranger.port} is used by pytest (process {os.getpid()}) → "
+        f"port of sandbox: port {stranger.port} is used by {psutil.Process().name()} (process {os.getpid()}) → "
         f"To have {stranger.port}: end that program. To choose another one: HUB_PORT_SANDBOX=PORT ./hub up"
     )
 

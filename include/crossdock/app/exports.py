@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import psycopg
@@ -56,7 +54,7 @@ def export(
 
     """
     view = find(name)
-    place = sql.Identifier(views.schema_of("hub", personal=personal and view.is_personal), view.name)
+    place = sql.Identifier(views.schema_of(store.schema, personal=personal and view.is_personal), view.name)
     with store.transaction() as work:
         work.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         work.execute("SET LOCAL TimeZone = 'UTC'")
@@ -88,7 +86,7 @@ def record_personal(store: Store, what: str, *, actor: str, reason: str) -> None
 
     """
     if not reason.strip():
-        raise BadRequest("Personal data needs a reason, which goes into the audit trail: add --reason TEXT")
+        raise BadRequest("Personal data needs a reason, which goes into the audit trail")
     with store.transaction() as work:
         audit.add(work, actor=actor, act="personal_data.read", subject=what, detail={"reason": reason})
 
@@ -160,25 +158,3 @@ def _arrow_type(column: psycopg.Column) -> pa.DataType:
         "jsonb": pa.string(),
     }
     return known[psycopg.adapters.types[column.type_code].name]
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], int], *, replace: bool = False) -> int:
-    """
-    Have *write* write the file *path*, readable by its owner only; one that fails leaves nothing, and what was there.
-
-    Raises:
-        BadRequest: the file exists, and *replace* is False; or it cannot be written.
-
-    """
-    if path.exists() and not replace:
-        raise BadRequest(f"{path} exists. Choose another file with --to, or add --replace")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            count = write(file)
-        draft.replace(path)
-    except OSError as error:
-        raise BadRequest(f"Cannot write {path}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-    return count

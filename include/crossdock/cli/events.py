@@ -46,7 +46,11 @@ def list_events(
     limit: Annotated[int, typer.Option(min=1, max=console.MOST_OF_LONG_LISTS)] = 50,
     as_json: CloudEvents = False,
 ) -> None:
-    """List events in their order, the oldest first: all that a run wrote, or all of a key. `tail` shows the latest."""
+    """
+    List events in their order, the oldest first: all that a run wrote, or all of a key. `tail` shows the latest.
+
+    Example: ./hub events list --run inventory-20261128T131834-69a92f2b
+    """
     found = _oldest(hub_api(), {"type": types, "key": key, "run": run, "silent": silent}, limit)
     _show(found, as_json=as_json)
     if not found:

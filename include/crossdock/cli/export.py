@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
 from crossdock.cli import console
 from crossdock.cli.options import Json
+from crossdock.cli.psql import refuse_no_reason
 from crossdock.cli.session import local_store
 from crossdock.core.errors import BadRequest
 
@@ -39,13 +42,15 @@ def export(
 
     if form not in ("parquet", "csv"):
         raise BadRequest(f"There is no format {form!r}. Use parquet or csv")
+    if personal:
+        refuse_no_reason(reason)
     exports.find(dataset)
     path = to or Path(f"{dataset}.{form}")
     with local_store() as store:
         if personal:
             exports.record_personal(store, f"view/{dataset}", actor=f"cli:{getpass.getuser()}", reason=reason)
         with console.progress(f"Exporting {dataset}") as bar:
-            rows = exports.write_whole(
+            rows = write_whole(
                 path,
                 lambda file: exports.export(
                     store,
@@ -62,3 +67,25 @@ def export(
         console.show_json({"file": str(path), "rows": rows, "bytes": path.stat().st_size})
         return
     console.success(f"{rows:,} rows of {dataset} are in {path}")
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], int], *, replace: bool = False) -> int:
+    """
+    Have *write* write the file *path*, readable by its owner only; one that fails leaves nothing, and what was there.
+
+    Raises:
+        BadRequest: the file exists, and *replace* is False; or it cannot be written.
+
+    """
+    if path.exists() and not replace:
+        raise BadRequest(f"{path} exists. Choose another file with --to, or add --replace")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            count = write(file)
+        draft.replace(path)
+    except OSError as error:
+        raise BadRequest(f"Cannot write {path}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return count

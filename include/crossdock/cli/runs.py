@@ -66,6 +66,8 @@ def rows(
     List the records that a run inserted, updated, rejected or put off.
 
     Unchanged and stale records are counted only: the hub does not keep which ones they were.
+
+    Example: ./hub run rows inventory-20261128T131834-69a92f2b --outcome updated
     """
     _refuse_unlisted(outcome)
     api = hub_api()

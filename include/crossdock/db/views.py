@@ -46,7 +46,7 @@ class Column(NamedTuple):
 
     name: str
     comment: str
-    #: SQL over the view's source; by default the source's column of that name.
+    #: SQL over the view's tables; by default the source's column of that name.
     expression: str = ""
     personal: bool = False
     #: What the masked view has in its place; by default MASK where there is a value.
@@ -58,6 +58,7 @@ class View(NamedTuple):
 
     name: str
     comment: str
+    #: SQL: the table, or several.
     source: str
     columns: tuple[Column, ...]
 
@@ -86,7 +87,7 @@ VIEWS = (
             _INTEGRATION,
             Column("order_id", "The platform's ID of the order; unique within an integration.", "id"),
             _VERSION,
-            Column("order_number", "The number that the customer knows; null where the platform has none."),
+            Column("order_number", "The number that the customer knows; the ID for as long as there is none."),
             Column("order_state", "Open, Confirmed, Complete or Cancelled, in the platform's words."),
             Column("payment_state", "Where the payment is, in the platform's words."),
             Column("shipment_state", "Where the shipment is, in the platform's words."),
@@ -94,7 +95,8 @@ VIEWS = (
             Column("customer_email", "The customer's e-mail address.", personal=True),
             Column("country", "ISO 3166-1 code of the country that the order is for."),
             Column("currency", "ISO 4217 code of all amounts of the order."),
-            Column("total_minor", "What the customer pays, in the currency's smallest unit (cents)."),
+            Column("gross_minor", "What the customer pays, tax included, in the smallest unit; null where the source does not say."),
+            Column("total_minor", "What lines and shipping cost, in the smallest unit: with or without tax, as the prices are."),
             Column("net_minor", "The total without tax, in the smallest unit; null where the platform does not say."),
             Column("tax_minor", "The tax, in the smallest unit; null where the platform does not say."),
             Column("shipping_minor", "What shipping costs, in the smallest unit; it is part of the total."),
@@ -232,13 +234,14 @@ VIEWS = (
     View(
         "postings",
         "The books of the hub's payments, double entry: the amounts of one entry add up to 0.",
-        "posting",
+        "posting JOIN payment USING (payment_id)",
         (
             Column("entry_id", "The entry."),
             Column("payment_id", "The payment."),
             Column("account", "gateway, pending, revenue, refunds or chargebacks."),
             Column("gateway", "The gateway that has the money; null where none has."),
-            Column("amount_minor", "Debit above 0, credit below, in the smallest unit of the payment's currency."),
+            Column("currency", "ISO 4217 code."),
+            Column("amount_minor", "Debit above 0, credit below, in the smallest unit.", "posting.amount_minor"),
             Column("posted_at", "When it was posted, UTC."),
         ),
     ),
@@ -264,7 +267,7 @@ VIEWS = (
         "Runs of the syncs, with what became of each record that they read: one row for each run.",
         "sync_run",
         (
-            Column("run_id", "The run's ID, as in ./hub runs."),
+            Column("run_id", "The run's ID."),
             _INTEGRATION,
             Column("dataset", "What was synced."),
             Column("mode", "full, delta, window (a backfill), keys or replay."),
@@ -285,7 +288,7 @@ VIEWS = (
         "Records that failed a rule: one row for each item of the quarantine, without the record itself.",
         "quarantine_item",
         (
-            Column("item_id", "The item, as in ./hub quarantine list."),
+            Column("item_id", "The item of the quarantine."),
             _INTEGRATION,
             Column("dataset", "What the record is."),
             Column("state", "open, replayed, superseded or discarded."),
@@ -297,6 +300,12 @@ VIEWS = (
         ),
     ),
 )  # fmt: skip
+
+
+_MADE = b"""
+SELECT obj_description(oid, 'pg_namespace'), (SELECT count(*) FROM pg_views WHERE schemaname = nspname)
+  FROM pg_namespace WHERE nspname = %s
+"""
 
 
 def schema_of(hub_schema: str, *, personal: bool = False) -> str:
@@ -320,8 +329,9 @@ def _make_schema(transaction: psycopg.Connection, hub_schema: str, *, personal: 
     digest = hashlib.sha256("".join(s.as_string() for s in statements).encode()).hexdigest()[:16]
     comment = f"{about}. Made by the hub ({digest})."
     transaction.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name)))
-    made = transaction.execute("SELECT obj_description(to_regnamespace(quote_ident(%s)), 'pg_namespace')", [name])
-    if made.fetchone() != (comment,):
+    # The views go with the hub's tables, and their schema stays.
+    made = transaction.execute(_MADE, [name]).fetchone()
+    if made != (comment, len(statements)):
         for statement in statements:
             transaction.execute(statement)
         transaction.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
@@ -344,7 +354,7 @@ def _create(schema: str, view: View, *, personal: bool) -> sql.Composed:
         for column in view.columns
     )
     parts = [
-        sql.SQL("CREATE OR REPLACE VIEW {} AS SELECT {} FROM {}").format(place, columns, sql.Identifier(view.source)),
+        sql.SQL("CREATE OR REPLACE VIEW {} AS SELECT {} FROM {}").format(place, columns, sql.SQL(view.source)),
         sql.SQL("COMMENT ON VIEW {} IS {}").format(place, sql.Literal(view.comment)),
         *(
             sql.SQL("COMMENT ON COLUMN {} IS {}").format(

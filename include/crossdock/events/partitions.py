@@ -19,6 +19,9 @@ SELECT child.relname, pg_get_expr(child.relpartbound, child.oid)
  WHERE inhparent = 'event'::regclass ORDER BY child.relname
 """
 
+#: A change of the table that waits for a long query keeps everybody from writing events meanwhile. It is tried again.
+_PATIENCE = b"SET LOCAL lock_timeout = '2s'"
+
 _BOUND = re.compile(r"FROM \((.+)\) TO \('(.+)'\)")
 
 #: The columns by name: the first partition was created before the table and has them in another order.
@@ -80,6 +83,7 @@ def _create(work: Work, name: str, since: datetime, until: datetime) -> None:
     It is attached afterwards: created in place, it would conflict with rows of the default partition.
     """
     table = sql.Identifier(name)
+    work.execute(_PATIENCE)
     work.execute(sql.SQL("CREATE TABLE {} (LIKE event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(table))
     work.execute(
         sql.SQL(
@@ -101,6 +105,7 @@ def drop_past(work: Work, before: datetime) -> list[str]:
     Deleting rows instead would leave their space to be vacuumed.
     """
     dropped = []
+    work.execute(_PATIENCE)
     for name, end in partitions(work):
         if end is None or end > before:
             continue

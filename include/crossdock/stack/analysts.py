@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import secrets as random_source
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from crossdock.app import exports
 from crossdock.db import views
 from crossdock.db.database import Store
 from crossdock.stack.ports import LOOPBACK
+from crossdock.stack.postgres import READING
 from crossdock.stack.secrets import load_secrets
 from crossdock.stack.starts import servers
 
@@ -26,9 +28,14 @@ if TYPE_CHECKING:
 
 #: The names of roles that see personal data begin so.
 PERSONAL = "hub_personal_"
+#: How long such a role may log in, and `./hub psql --personal` runs.
+HOUR = timedelta(hours=1)
 _DATABASE = "hub"
 
+#: One at a time: two that grant rights on one schema disturb each other.
+_IN_TURN = b"SELECT pg_advisory_lock(hashtext('crossdock-views'))"
 _EXPIRED = b"SELECT rolname FROM pg_roles WHERE starts_with(rolname, %(prefix)s) AND rolvaliduntil < clock_timestamp()"
+_END_SESSIONS = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(role)s"
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,14 @@ class Login:
     user: str
     password: str = field(repr=False)
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables by which PostgreSQL's programs find and open the database."""
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """
+        Return the environment in which PostgreSQL's programs open the database: *inherited*, and how to find it.
+
+        What *inherited* says of another database counts no more: a PGSERVICE would win over all that is said here.
+        """
         return {
+            **{name: value for name, value in inherited.items() if not name.startswith("PG")},
             "PGHOST": LOOPBACK,
             "PGPORT": str(self.port),
             "PGDATABASE": _DATABASE,
@@ -55,8 +67,11 @@ class Login:
 
 def reader(stack: Stack) -> Login:
     """Return the login that reads the views with personal data masked."""
-    server = _server(stack)
-    return Login(server.program("psql"), server.port, views.READER, load_secrets().reader_password)
+    server, password = _server(stack), load_secrets().reader_password
+    # A stack that has run since before there were views has neither.
+    server.create_reader(views.READER, password, database=_DATABASE, schema=views.schema_of("hub"))
+    views.make(stack.hub_dsn)
+    return Login(server.program("psql"), server.port, views.READER, password)
 
 
 @contextmanager
@@ -68,37 +83,48 @@ def personal_reader(stack: Stack, *, reason: str) -> Iterator[Login]:
         BadRequest: no reason is given.
 
     """
-    server, name, password = _server(stack), f"{PERSONAL}{random_source.token_hex(6)}", random_source.token_urlsafe(18)
+    everyday, server = reader(stack), _server(stack)
+    name, password = f"{PERSONAL}{random_source.token_hex(6)}", random_source.token_urlsafe(18)
     with Store(stack.hub_dsn) as store:
         exports.record_personal(store, f"role/{name}", actor=f"cli:{getpass.getuser()}", reason=reason)
-    with psycopg.connect(server.dsn(_DATABASE), autocommit=True) as superuser:
-        # One whose command was killed cannot log in any more after its hour.
+    with _in_turn(server) as superuser:
+        # Those of commands that were killed.
         for (expired,) in superuser.execute(_EXPIRED, {"prefix": PERSONAL}).fetchall():
             _drop(superuser, expired)
         _make(superuser, name, password)
     try:
-        yield Login(server.program("psql"), server.port, name, password)
+        yield Login(everyday.program, server.port, name, password)
     finally:
-        with psycopg.connect(server.dsn(_DATABASE), autocommit=True) as superuser:
+        with _in_turn(server) as superuser:
             _drop(superuser, name)
 
 
+@contextmanager
+def _in_turn(server: PostgresServer) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.dsn(_DATABASE), autocommit=True) as superuser:
+        superuser.execute(_IN_TURN)
+        yield superuser
+
+
 def _make(superuser: psycopg.Connection, name: str, password: str) -> None:
-    names = {"role": sql.Identifier(name), "reader": sql.Identifier(views.READER), "password": sql.Literal(password)}
-    until = superuser.execute("SELECT (clock_timestamp() + interval '1 hour')::text").fetchone()
+    role = sql.Identifier(name)
+    until = superuser.execute("SELECT (clock_timestamp() + %s)::text", [HOUR]).fetchone()
+    path = sql.SQL(", ").join(sql.Identifier(views.schema_of("hub", personal=full)) for full in (True, False))
     with superuser.transaction():
         superuser.execute(
-            sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password} VALID UNTIL {until} IN ROLE {reader}").format(
-                until=sql.Literal(until and until[0]), **names
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} VALID UNTIL {} IN ROLE {}").format(
+                role, sql.Literal(password), sql.Literal(until and until[0]), sql.Identifier(views.READER)
             )
         )
         views.grant(superuser, name, views.schema_of("hub", personal=True))
-        path = sql.SQL(", ").join(sql.Identifier(views.schema_of("hub", personal=full)) for full in (True, False))
-        superuser.execute(sql.SQL("ALTER ROLE {role} SET search_path = {path}").format(path=path, **names))
-        superuser.execute(sql.SQL("ALTER ROLE {role} SET default_transaction_read_only = on").format(**names))
+        superuser.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(role, path))
+        for setting, value in READING.items():
+            place = sql.SQL("ALTER ROLE {} SET {} = {}")
+            superuser.execute(place.format(role, sql.Identifier(setting), sql.Literal(value)))
 
 
 def _drop(superuser: psycopg.Connection, name: str) -> None:
+    superuser.execute(_END_SESSIONS, {"role": name})
     with superuser.transaction():
         superuser.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
         superuser.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))

@@ -58,6 +58,13 @@ _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.
 _START_TIMEOUT_S = 180.0
 #: The line of postmaster.pid that holds the state, counted from zero.
 _STATE_LINE = 7
+#: For roles that only read. A query on the events keeps their oldest month from being dropped, and what writes events waits
+#: behind that.
+READING = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "10min",
+    "idle_in_transaction_session_timeout": "1min",
+}
 _SCRAM = ONLY_SCRAM.partition("=")[2]
 #: How often a long program is looked at.
 _LOOK_S = 0.5
@@ -189,9 +196,11 @@ class PostgresServer:
             role, secret = sql.Identifier(name), sql.Literal(password)
             known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
             verb = sql.SQL("ALTER" if known else "CREATE")
-            connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, secret))
+            connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT 20").format(verb, role, secret))
+            for setting, value in READING.items():
+                place = sql.SQL("ALTER ROLE {} SET {} = {}")
+                connection.execute(place.format(role, sql.Identifier(setting), sql.Literal(value)))
             connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), role))
-            connection.execute(sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(role))
             connection.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(role, sql.Identifier(schema)))
 
     def program(self, name: str) -> Path:
