@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import psycopg
 import psutil
+import psycopg
 import pytest
 
 from crossdock.app.database import migrate
