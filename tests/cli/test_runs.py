@@ -36,6 +36,7 @@ def test_rows_are_chosen_by_outcome_and_are_one_document(hub: Hub, run_id: str) 
     found = hub("run", "rows", run_id, "--outcome", "rejected", "--json").document
 
     assert [(row["record_id"], row["cause"]) for row in found["rows"]] == [("c", "sku_is_present")]
+    assert found["has_more"] is False
     assert found["counts"]["unchanged"] == 1
 
 

@@ -132,7 +132,7 @@ def test_code_that_was_never_loaded_and_cannot_be_is_an_error(package: Path) -> 
 
 
 _FORKED = """
-import importlib, os, sys, time
+import os, runpy, sys, time
 import crossdock.app.airflow.task_failures, crossdock.core.errors
 from crossdock.app.subscribers import subscribers
 time.sleep(0.05)
@@ -144,7 +144,6 @@ if pid:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 os.environ["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "deliver_events"
 from airflow.sdk import DAG
-import runpy
 dag = runpy.run_path(sys.argv[1])["deliver_events"]
 from crossdock.app.airflow import delivery_worker as worker, task_failures
 from crossdock.core.errors import Terminal

@@ -75,7 +75,7 @@ def rows(
     found = api.pages(f"{path}/rows", "rows", limit=limit, outcome=outcome)
     counts = api.get(path).document["counts"]
     if as_json:
-        console.show_json({"run_id": run_id, "counts": counts, "rows": found})
+        console.show_json({"run_id": run_id, "counts": counts, "rows": found, "has_more": found.has_more})
     else:
         run_reports.show_rows(run_id, found, counts, outcome=outcome)
         console.say_if_cut(len(found), has_more=found.has_more, most=console.MOST_OF_LONG_LISTS)
