@@ -111,7 +111,7 @@ def loaded(store: Store) -> Iterator[Work]:
     query(
         store,
         "INSERT INTO event (source, type, subject, time, partition_key, correlation_id, stored_at, data)"
-        " SELECT '/integrations/commercetools', 'crossdock.stock.changed', 's', now(), 'k', 'run-' || n / 1000,"
+        " SELECT '/integrations/commercetools', 'crossdock.stock.changed', 's', now(), 'key-' || n %% 5000, 'run-' || n / 1000,"
         f" now() - (50000 - n) * interval '1 s', '{{}}' {of}",
     )
     with store.question() as work:
@@ -162,6 +162,18 @@ def test_a_page_of_a_sync_that_updated_all_reads_a_page(loaded: Work) -> None:
 
     assert found == 50
     assert read < 2_000, plan
+
+
+def test_the_events_of_a_key_are_counted_by_its_index(loaded: Work) -> None:
+    """By the place in the order, the planner would read the whole store: 1.6 s with five million events."""
+    with loaded.transaction(force_rollback=True):
+        loaded.execute(event_store._BY_KEY)
+        values = event_store._values(loaded, Selection(key="key-17"), 0)
+        plan = scans(loaded, event_store._COUNT_OF_KEY, values)
+
+    assert "partition_key" in plan.partition("Bitmap Index Scan on")[2].splitlines()[0]
+    assert "Seq Scan" not in plan
+    assert "pkey" not in plan
 
 
 def test_the_events_of_a_run_are_found_by_its_time(loaded: Work) -> None:
