@@ -39,7 +39,12 @@ def test_runs_of_two_shops_are_told_apart(capsys: pytest.CaptureFixture[str]) ->
         (["A", "NOPE"], 1, Exit.PARTIAL, "✗ The source has 1 record for 2 keys"),
         (["A"], 3, Exit.DONE, "Done."),
         # As the API masks personal keys.
-        (["***", "***"], 1, Exit.PARTIAL, "✗ The source has 1 record for 2 keys, so some of them do not exist: ***"),
+        (
+            ["***", "***"],
+            1,
+            Exit.PARTIAL,
+            "✗ The source has 1 record for 2 keys, so it does not have some of these keys: ***",
+        ),
         (["***", "***"], 2, Exit.DONE, "Done."),
         ([], 0, Exit.DONE, "Done."),
     ],

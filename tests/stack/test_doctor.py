@@ -147,7 +147,7 @@ def a_wrong_clock(machine: Machine) -> str:
     """The clock was an hour ahead, and was set back: the files of then are from the future."""
     write_json(machine.home / "ports.json", {})
     os.utime(machine.home / "ports.json", (time.time() + 3_600,) * 2)
-    return "ports.json was written 3,600 s from now: the clock was set back → Set the clock of this machine (NTP)"
+    return "ports.json has a time 3,600 s in the future: the clock was set back → Set the clock of this machine (NTP)"
 
 
 def a_taken_port(machine: Machine) -> str:

@@ -53,8 +53,8 @@ def _meant(name: str, known: frozenset[str]) -> str:
     if not known:
         return "is not known: this route takes no parameters"
     near = get_close_matches(name, sorted(known), n=1, cutoff=_LIKENESS)
-    meant = f"did you mean {near[0]}? " if near else ""
-    return f"is not a parameter of this route; {meant}It takes {', '.join(sorted(known))}"
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"is not a parameter of this route{meant}. It takes {', '.join(sorted(known))}"
 
 
 def _shown(name: str) -> str:

@@ -168,7 +168,7 @@ def _steps(say: Say) -> Callable[..., None]:
     return tell
 
 
-def _sync(running: Stack, say: Callable[[str], None], *, full: bool) -> None:
+def _sync(running: Stack, say: Say, *, full: bool) -> None:
     api = running.api()
     for stream in _STREAMS:
         say(f"Syncing {stream}")

@@ -51,14 +51,12 @@ def list_events(
 
     Example: ./hub events list --run inventory-20261128T131834-69a92f2b
     """
-    found = _oldest(hub_api(), {"type": types, "key": key, "run": run, "silent": silent}, limit)
-    _show(found, as_json=as_json)
+    found = _oldest(hub_api(), {"type": types, "key": key, "run": run, "silent": silent}, limit + 1)
+    _show(found[:limit], as_json=as_json)
     if not found:
         console.say("No events found.")
-    elif len(found) == limit and not as_json:
-        greater = min(2 * limit, console.MOST_OF_LONG_LISTS)
-        more = f" To see more: --limit {greater}" if greater > limit else ""
-        console.say(f"Shown are the first {limit:,}.{more}")
+    if not as_json:
+        console.say_if_cut(limit, has_more=len(found) > limit, most=console.MOST_OF_LONG_LISTS)
 
 
 def _oldest(api: HubApi, query: dict[str, Any], limit: int) -> list[dict[str, Any]]:

@@ -46,6 +46,7 @@ def export(
         refuse_no_reason(reason)
     exports.find(dataset)
     path = to or Path(f"{dataset}.{form}")
+    refuse_existing(path, replace=replace)
     with local_store() as store:
         if personal:
             exports.record_personal(store, f"view/{dataset}", actor=f"cli:{getpass.getuser()}", reason=reason)
@@ -77,8 +78,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], int], *, replace: bool 
         BadRequest: the file exists, and *replace* is False; or it cannot be written.
 
     """
-    if path.exists() and not replace:
-        raise BadRequest(f"{path} exists. Choose another file with --to, or add --replace")
+    refuse_existing(path, replace=replace)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -89,3 +89,15 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], int], *, replace: bool 
     finally:
         draft.unlink(missing_ok=True)
     return count
+
+
+def refuse_existing(path: Path, *, replace: bool) -> None:
+    """
+    Refuse to write over a file, unless it may be replaced.
+
+    Raises:
+        BadRequest: the file exists.
+
+    """
+    if path.exists() and not replace:
+        raise BadRequest(f"{path} exists. Choose another file with --to, or add --replace")

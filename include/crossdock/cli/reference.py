@@ -273,7 +273,8 @@ def data() -> str:
     lines = ["# Data", "", _GENERATED]
     lines += [
         _paragraph(
-            "The views of the schema `crossdock`, for analysts. `***` marks personal data: it is masked here, and in full in "
+            "The views of the schema `crossdock`, for analysts. `***` marks columns with personal data: it is masked here, or null in "
+            "events that may name a person, and in full in "
             "`crossdock_personal`. How to read them: [Query the data](../how-to/query-the-data.md)."
         ),
         "",

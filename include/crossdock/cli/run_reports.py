@@ -65,7 +65,7 @@ def show_run(run: Run) -> None:
     for warning in run["warnings"]:
         examples = ", ".join(warning["examples"])
         console.show(
-            f"  warning: {counted(warning['records'], 'record')} against the rule {warning['rule']}, such as {examples}"
+            f"  warning: the rule {warning['rule']} failed for {counted(warning['records'], 'record')}, such as {examples}"
         )
     if run["window_high"]:
         console.show(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
@@ -104,8 +104,8 @@ def show_rows(
         ],
         empty=f"No rows are {outcome}." if outcome else "The run changed and rejected nothing.",
     )
-    if counted := [f"{counts[name]:,} {name}" for name in ("unchanged", "stale") if counts[name]]:
-        console.say(f"Only counted, not listed: {' and '.join(counted)}.")
+    if only_counted := [f"{counts[name]:,} {name}" for name in ("unchanged", "stale") if counts[name]]:
+        console.say(f"Only counted, not listed: {' and '.join(only_counted)}.")
 
 
 def _sign(counts: Mapping[str, int]) -> str:
@@ -156,4 +156,4 @@ def missing_keys(run: Run) -> str | None:
     keys = ", ".join(sorted(set(run["keys"])))
     if not read:
         return f"The source has no records with these keys: {keys}"
-    return f"The source has {counted(read, 'record')} for {asked} keys, so some of them do not exist: {keys}"
+    return f"The source has {counted(read, 'record')} for {asked} keys, so it does not have some of these keys: {keys}"

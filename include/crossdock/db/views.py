@@ -2,8 +2,8 @@
 The views for analysts: a contract, in schemas of their own beside the hub's, with a comment on every column.
 
 The schema `crossdock` has them with personal data as `***`, and `crossdock_personal` those that have any in full. A hub in
-another schema than `hub` has them in `<schema>_crossdock` and `<schema>_crossdock_personal`. Only the owner may read them, and
-the role READER if the server has it.
+another schema than `hub` has them in `<schema>_crossdock` and `<schema>_crossdock_personal`. Only the owner may read them;
+the role READER, if the server has it, may read those of `crossdock`.
 
 A column that is here stays here, with its name, its type and its meaning; new ones are added at the end.
 """
@@ -121,7 +121,7 @@ VIEWS = (
             Column("kind", "goods, or what else the line is for (shipping, a fee, a discount)."),
             Column("quantity", "How many pieces; below zero for what came back."),
             Column("currency", "ISO 4217 code of the amounts."),
-            Column("price_minor", "The price of one piece, in the smallest unit; rounded where it has parts of it."),
+            Column("price_minor", "The price of one piece, in the smallest unit; rounded where the source is more exact."),
             Column("total_minor", "The price of the line, in the smallest unit."),
         ),
     ),
@@ -152,7 +152,7 @@ VIEWS = (
             _INTEGRATION,
             Column("price_id", "The platform's ID of the price; unique within an integration.", "id"),
             _VERSION,
-            Column("sku", "What it is the price of."),
+            Column("sku", "The SKU that the price is for."),
             Column("currency", "ISO 4217 code."),
             Column("amount_minor", "The price of one piece, in the smallest unit."),
             Column("discounted_minor", "The price with its discount, in the smallest unit; null without one."),
@@ -173,7 +173,7 @@ VIEWS = (
             _INTEGRATION,
             Column("entry_id", "The source's ID of the entry; unique within an integration.", "id"),
             _VERSION,
-            Column("sku", "What there is a stock of."),
+            Column("sku", "The SKU that is in stock."),
             Column("warehouse", "The warehouse, by the source's ID of it; null where there is one stock for all.", "supply_channel"),
             Column("quantity_on_stock", "How many pieces are in the warehouse, reserved ones included."),
             Column("available_quantity", "How many pieces can be sold; below zero where more was sold than there is."),
@@ -215,7 +215,7 @@ VIEWS = (
     ),
     View(
         "placed_orders",
-        "Orders that the hub itself took and leads to their end: one row for each.",
+        "Orders placed at the hub, which carries out their steps: one row for each.",
         "placed_order",
         (
             Column("order_id", "The hub's ID of the order."),
@@ -224,8 +224,8 @@ VIEWS = (
             Column("currency", "ISO 4217 code of its amounts."),
             Column("total_minor", "What the customer pays, in the smallest unit."),
             Column("country", "ISO 3166-1 code of the country that it goes to."),
-            Column("email", "The customer's e-mail address; null once it is past its time.", personal=True),
-            Column("customer_name", "The customer's name; null once it is past its time.", personal=True),
+            Column("email", "The customer's e-mail address; null once its retention is over.", personal=True),
+            Column("customer_name", "The customer's name; null once its retention is over.", personal=True),
             Column("platform", "The integration of the platform that it was placed at; null for none."),
             Column("created_at", "When the hub took it, UTC."),
             Column("changed_at", "When its state changed last, UTC."),
@@ -256,7 +256,7 @@ VIEWS = (
             _of_event("subject", "What it happened to."),
             Column("time", "When it happened at its source, UTC."),
             _of_event("partition_key", "Events with one key are delivered in order."),
-            Column("correlation_id", "Events of one cause have one."),
+            Column("correlation_id", "The same for all events of one cause, such as a sync run."),
             Column("schema_version", "The version of the schema of its data."),
             _of_event("data", "What the event says, JSON."),
             Column("stored_at", "When the hub stored it, UTC."),
@@ -268,7 +268,7 @@ VIEWS = (
         "sync_run",
         (
             Column("run_id", "The run's ID."),
-            _INTEGRATION,
+            Column("integration", "The integration whose records the run read."),
             Column("dataset", "What was synced."),
             Column("mode", "full, delta, window (a backfill), keys or replay."),
             Column("state", "running, done, partial, held or failed."),
@@ -278,7 +278,7 @@ VIEWS = (
             Column("unchanged", "Records that the hub had already."),
             Column("stale", "Records that are older than what the hub has."),
             Column("rejected", "Records that failed a rule and are in quarantine."),
-            Column("held", "Records that were not loaded because the source shrank."),
+            Column("held", "Records that were not loaded: the source shrank, or they were locked and the next run reads them again."),
             Column("started_at", "When it began, UTC."),
             Column("finished_at", "When it ended, UTC; null while it is open."),
         ),
@@ -335,8 +335,7 @@ def _make_schema(transaction: psycopg.Connection, hub_schema: str, *, personal: 
         for statement in statements:
             transaction.execute(statement)
         transaction.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
-    known = transaction.execute("SELECT FROM pg_roles WHERE rolname = %s", [READER]).fetchone()
-    if known is not None and not personal:
+    if not personal and transaction.execute("SELECT FROM pg_roles WHERE rolname = %s", [READER]).fetchone() is not None:
         grant(transaction, READER, name)
 
 

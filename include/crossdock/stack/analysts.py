@@ -18,7 +18,7 @@ from crossdock.app import exports
 from crossdock.db import views
 from crossdock.db.database import Store
 from crossdock.stack.ports import LOOPBACK
-from crossdock.stack.postgres import READING
+from crossdock.stack.postgres import only_reads
 from crossdock.stack.secrets import load_secrets
 from crossdock.stack.starts import servers
 
@@ -118,9 +118,7 @@ def _make(superuser: psycopg.Connection, name: str, password: str) -> None:
         )
         views.grant(superuser, name, views.schema_of("hub", personal=True))
         superuser.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(role, path))
-        for setting, value in READING.items():
-            place = sql.SQL("ALTER ROLE {} SET {} = {}")
-            superuser.execute(place.format(role, sql.Identifier(setting), sql.Literal(value)))
+        only_reads(superuser, name)
 
 
 def _drop(superuser: psycopg.Connection, name: str) -> None:

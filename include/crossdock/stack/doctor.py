@@ -95,7 +95,9 @@ def _airflow_version() -> Iterator[Check]:
     foreign = sorted(name for name in os.environ if name in _OF_AN_AIRFLOW or name.startswith("AIRFLOW__"))
     if foreign:
         found = f"the environment has settings of another Airflow, which the stack does not use: {', '.join(foreign)}"
-        yield Check("another Airflow", ok=True, found=found, fix="To use them nowhere, open a shell without them.")
+        yield Check(
+            "another Airflow", ok=True, found=found, fix="To remove them: open a new shell without these variables."
+        )
 
 
 def _needed_airflow() -> str | None:
@@ -440,7 +442,7 @@ def _clock() -> Iterator[Check]:
     found = (
         "no file is from the future"
         if right
-        else f"{file} was written {ahead_s:,.0f} s from now: the clock was set back"
+        else f"{file} has a time {ahead_s:,.0f} s in the future: the clock was set back"
     )
     fix = None if right else "Set the clock of this machine (NTP). Then: ./hub down, then ./hub up"
     yield Check("clock", right, found, fix)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
@@ -26,6 +26,9 @@ from crossdock.client.errors import NotReady, ProcessDied, StackError
 from crossdock.stack.ports import ONLY_SCRAM
 from crossdock.stack.postgres_location import hold_cleaning_lock, locate, prepare, remove
 from crossdock.stack.processes import tail
+
+if TYPE_CHECKING:
+    import psycopg
 
 #: For every server. PostgreSQL's default durability stays: fsync is on.
 COMMON_OPTIONS = {
@@ -60,7 +63,7 @@ _START_TIMEOUT_S = 180.0
 _STATE_LINE = 7
 #: For roles that only read. A query on the events keeps their oldest month from being dropped, and what writes events waits
 #: behind that.
-READING = {
+_READING = {
     "default_transaction_read_only": "on",
     "statement_timeout": "10min",
     "idle_in_transaction_session_timeout": "1min",
@@ -188,7 +191,7 @@ class PostgresServer:
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
 
     def create_reader(self, name: str, password: str, *, database: str, schema: str) -> None:
-        """Create the role *name*, which may log in to *database* and only reads. A second call only sets the password."""
+        """Create the role *name*, which may log in to *database* and only reads, or give it these settings again."""
         import psycopg  # noqa: PLC0415
         from psycopg import sql  # noqa: PLC0415
 
@@ -197,9 +200,7 @@ class PostgresServer:
             known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
             verb = sql.SQL("ALTER" if known else "CREATE")
             connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT 20").format(verb, role, secret))
-            for setting, value in READING.items():
-                place = sql.SQL("ALTER ROLE {} SET {} = {}")
-                connection.execute(place.format(role, sql.Identifier(setting), sql.Literal(value)))
+            only_reads(connection, name)
             connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database), role))
             connection.execute(sql.SQL("ALTER ROLE {} SET search_path = {}").format(role, sql.Identifier(schema)))
 
@@ -407,3 +408,12 @@ def major_version() -> int:
 
 def _size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*"))
+
+
+def only_reads(connection: psycopg.Connection, role: str) -> None:
+    """Give *role* the settings of one that only reads."""
+    from psycopg import sql  # noqa: PLC0415  as above
+
+    for setting, value in _READING.items():
+        place = sql.SQL("ALTER ROLE {} SET {} = {}")
+        connection.execute(place.format(sql.Identifier(role), sql.Identifier(setting), sql.Literal(value)))

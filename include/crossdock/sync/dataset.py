@@ -112,7 +112,8 @@ class Schema:
     What follows from the declaration of a dataset; SQL statements, Arrow batches and event schemas are built from it.
 
     The table also has `integration`, `batch_id` (the batch that wrote the row), `known_at` (when it did) and `inserted_by` (the
-    batch that wrote its first version); its twin `<table>_history` keeps superseded versions with `superseded_by` and `superseded_at`: the batch that replaced them, and when.
+    batch that wrote its first version); its twin `<table>_history` keeps superseded versions with `superseded_by` and
+    `superseded_at`: the batch that replaced them, and when.
     """
 
     #: The dataset's name, the same everywhere: `products`.
