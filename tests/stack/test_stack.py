@@ -18,6 +18,7 @@ from crossdock.core.errors import Terminal
 from crossdock.stack import lifecycle, processes, starts, supervisor, turns
 from crossdock.stack.doctor import examine
 from crossdock.stack.home import home, write_json
+from crossdock.stack.secrets import load_secrets
 from tests.sandbox.echo import EchoSystem
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -225,6 +226,7 @@ def test_the_doctor_names_a_dead_supervisor() -> None:
 
 def test_the_doctor_tells_a_stranger_at_a_port_from_our_own_server(free_port: int) -> None:
     """The process lives, and another program has its port."""
+    load_secrets()  # without its secrets, the stack can tell nobody from itself
     with EchoSystem(port=free_port):  # it has no key of this stack
         processes.save_record("sandbox", os.getpid(), port=free_port, log=processes.log_of("sandbox"))
         write_json(home() / "ports.json", {"sandbox": free_port})
