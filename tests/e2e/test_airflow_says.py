@@ -28,7 +28,7 @@ def test_a_run_that_rejected_records_says_so_where_airflow_shows_it(stack: Watch
     note = eventually(lambda: stack.api.dag_run(SYNC, run)["note"])
     assert note.startswith(f"{read:,} records read: ")
     assert f"{rejected:,} rejected. The rejected ones are in quarantine" in note
-    assert note.endswith(f"Run {run_id}")
+    assert note.endswith(f"Record by record: ./hub run rows {run_id}")
     assert note in stack.log_of(run, "load")
 
     links = stack.api.get(f"/dags/{SYNC}/dagRuns/{run}/taskInstances/load/links")["extra_links"]
