@@ -10,6 +10,9 @@ from crossdock.cli.counted import counted
 
 Run = Mapping[str, Any]
 
+#: The outcomes that are kept for each record, and those of which the ledger has only the number.
+LISTED, COUNTED = ("inserted", "updated", "rejected", "held"), ("unchanged", "stale")
+
 
 def document(run: Run) -> dict[str, Any]:
     """Build the JSON document of a run: flat counts, instants in ISO 8601."""
@@ -81,7 +84,7 @@ def show_run(run: Run) -> None:
 
 
 def _has_rows(counts: Mapping[str, int]) -> bool:
-    return any(counts[name] for name in ("inserted", "updated", "rejected", "held"))
+    return any(counts[name] for name in LISTED)
 
 
 def show_rows(
@@ -104,7 +107,7 @@ def show_rows(
         ],
         empty=f"No rows are {outcome}." if outcome else "The run changed and rejected nothing.",
     )
-    if only_counted := [f"{counts[name]:,} {name}" for name in ("unchanged", "stale") if counts[name]]:
+    if only_counted := [f"{counts[name]:,} {name}" for name in COUNTED if counts[name]]:
         console.say(f"Only counted, not listed: {' and '.join(only_counted)}.")
 
 

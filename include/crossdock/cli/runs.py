@@ -15,8 +15,6 @@ from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 
 RunId = Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")]
-#: The outcomes that are kept for each record, and those of which the ledger has only the number.
-_LISTED, _COUNTED = ("inserted", "updated", "rejected", "held"), ("unchanged", "stale")
 _MOST_RUNS = 1000
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
@@ -58,7 +56,9 @@ def show(run_id: RunId, as_json: Json = False) -> None:
 @app.command("rows")
 def rows(
     run_id: RunId,
-    outcome: Annotated[str | None, typer.Option(help=f"Only rows with this outcome: {', '.join(_LISTED)}.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help=f"Only rows with this outcome: {', '.join(run_reports.LISTED)}.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=console.MOST_OF_LONG_LISTS, help="How many rows to show.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -82,10 +82,10 @@ def rows(
 
 
 def _refuse_unlisted(outcome: str | None) -> None:
-    outcomes = ", ".join(_LISTED)
-    if outcome in _COUNTED:
+    outcomes = ", ".join(run_reports.LISTED)
+    if outcome in run_reports.COUNTED:
         raise BadRequest(
             f"The hub only counts {outcome} records and does not keep which ones they were. It lists: {outcomes}"
         )
-    if outcome is not None and outcome not in _LISTED:
+    if outcome is not None and outcome not in run_reports.LISTED:
         raise BadRequest(f"There is no outcome {outcome!r}. Outcomes: {outcomes}")

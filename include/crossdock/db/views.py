@@ -19,6 +19,8 @@ from psycopg import sql
 #: May log in and read the views, and nothing else. `./hub up` makes it; elsewhere whoever runs the server does.
 READER = "hub_reader"
 MASK = "***"
+#: Whoever makes views or grants rights on them holds it: two at once disturb each other.
+LOCK = "crossdock-views"
 
 #: Types of events whose data and keys name no person. Of all others, the masked view has neither.
 IMPERSONAL_EVENTS = (
@@ -317,7 +319,7 @@ def make(dsn: str, *, schema: str = "hub") -> None:
     """Make the views as they are declared here, if they are not. Idempotent; views that others built on them are kept."""
     with psycopg.connect(dsn, connect_timeout=5, options=f"-c search_path={schema}") as transaction:
         # Two hubs that start at once must not both make them.
-        transaction.execute("SELECT pg_advisory_xact_lock(hashtext('crossdock-views'))")
+        transaction.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [LOCK])
         for personal in (False, True):
             _make_schema(transaction, schema, personal=personal)
 

@@ -32,8 +32,7 @@ PERSONAL = "hub_personal_"
 HOUR = timedelta(hours=1)
 _DATABASE = "hub"
 
-#: One at a time: two that grant rights on one schema disturb each other.
-_IN_TURN = b"SELECT pg_advisory_lock(hashtext('crossdock-views'))"
+_IN_TURN = b"SELECT pg_advisory_lock(hashtext(%(lock)s))"
 _EXPIRED = b"SELECT rolname FROM pg_roles WHERE starts_with(rolname, %(prefix)s) AND rolvaliduntil < clock_timestamp()"
 _END_SESSIONS = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(role)s"
 
@@ -102,7 +101,7 @@ def personal_reader(stack: Stack, *, reason: str) -> Iterator[Login]:
 @contextmanager
 def _in_turn(server: PostgresServer) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server.dsn(_DATABASE), autocommit=True) as superuser:
-        superuser.execute(_IN_TURN)
+        superuser.execute(_IN_TURN, {"lock": views.LOCK})
         yield superuser
 
 
