@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,10 +159,10 @@ def test_a_long_query_of_an_analyst_does_not_hold_up_those_who_write_events(stor
         partitions.create_ahead(work, datetime(2031, 1, 1, tzinfo=UTC))
     with psycopg.connect(hub_dsn) as analyst:
         analyst.execute("SELECT count(*) FROM crossdock.events")
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable), store.transaction() as work:
+        with pytest.raises(StoreUnavailable) as gave_up, store.transaction() as work:
             partitions.drop_past(work, datetime(2031, 1, 1, tzinfo=UTC))
-        assert time.monotonic() - began < 30
+
+    assert isinstance(gave_up.value.__cause__, psycopg.errors.LockNotAvailable)
 
 
 def test_two_hubs_of_one_database_have_views_of_their_own() -> None:
