@@ -16,7 +16,12 @@ made twice. To place and follow orders: `./hub order`. Do not set `dagrun_timeou
 
 from airflow.sdk import chain, dag
 
-from crossdock.app.airflow.order_dag import (
+from crossdock.app.airflow import code_watch
+
+# Before the import below: the process that a task is forked from may have older code.
+code_watch.load_for_task("crossdock.app.airflow.order_dag")
+
+from crossdock.app.airflow.order_dag import (  # noqa: E402  see above
     compensate_task,
     place_order_options,
     place_order_schedule,

@@ -144,6 +144,7 @@ REACHES = {
         "maintenance",
     },  # pages of routes, connectors, views, alerts
     "session.py": {"db"},  # for audit.py and verify_dataset.py
+    "workflows.py": {"app", "workflows"},  # `validate` needs no hub
     "verify_dataset.py": {"connectors", "db", "sync"},
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 ANYONE = frozenset({"viewer", "user", "developer", "operator", "admin"})
 TESTS = frozenset({"developer", "operator", "admin"})
 PLACES = frozenset({"user", "developer", "operator", "admin"})
+DEFINES = frozenset({"developer", "admin"})
 OPERATES = frozenset({"operator", "admin"})
 
 MATRIX = {
@@ -66,6 +67,11 @@ MATRIX = {
     ("GET", "/v1/decisions/{decision_id}"): ANYONE,
     # Who may decide, each decision says.
     ("POST", "/v1/decisions/{decision_id}/decide"): PLACES,
+    ("GET", "/v1/workflows"): ANYONE,
+    ("POST", "/v1/workflows"): DEFINES,
+    ("GET", "/v1/workflows/{workflow_id}"): ANYONE,
+    ("GET", "/v1/workflows/{workflow_id}/diff"): ANYONE,
+    ("POST", "/v1/workflows/{workflow_id}/test"): DEFINES,
     ("POST", "/v1/orders"): PLACES,
     ("GET", "/v1/orders"): ANYONE,
     ("GET", "/v1/orders/{order_id}"): ANYONE,
@@ -104,12 +110,20 @@ MATRIX = {
     ("PATCH", "/v1/quarantine/{item_id}"): OPERATES,
     ("POST", "/v1/quarantine/{item_id}/discard"): OPERATES,
     ("POST", "/v1/quarantine-discards"): OPERATES,
+    ("POST", "/v1/quarantine-previews"): OPERATES,
+    ("POST", "/v1/quarantine-fixes"): OPERATES,
     ("POST", "/v1/quarantine-replays"): OPERATES,
     ("GET", "/v1/integrations/{integration_id}/usage"): ANYONE,
 }
 #: POST routes without an effect: they take no Idempotency-Key.
 NEEDS_NO_KEY = frozenset(
-    {"/v1/integrations/{integration_id}/test", "/v1/declarations/preview", "/v1/event-replays/count"}
+    {
+        "/v1/integrations/{integration_id}/test",
+        "/v1/declarations/preview",
+        "/v1/event-replays/count",
+        "/v1/workflows/{workflow_id}/test",
+        "/v1/quarantine-previews",
+    }
 )
 #: Guarded by the sender's signature, whoever's token comes along. tests/events/webhooks_in/test_webhooks.py tries them.
 #: Who asks for a permission by OPTIONS shows no signature, and changes nothing: tests/events/webhooks_in/test_permission.py.

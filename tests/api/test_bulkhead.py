@@ -25,13 +25,13 @@ import uvicorn
 from fastapi import Depends, FastAPI
 
 from crossdock.api import access, dependencies, health, problems, routing, webhooks
-from crossdock.api.access import ACTS_AS, Caller
+from crossdock.api.access import ACTS_AS
 from crossdock.api.airflow_lookups import AirflowLookups, AirflowUnavailable, Remembered
 from crossdock.api.bulkhead import ROUTES, WEBHOOKS, DatabaseGate
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.routing import Router, guarded
 from crossdock.app.on_webhook_received import webhook_of
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.events.webhooks_in.service import Receiver, receiver_from
 from tests.api.conftest import Hub
 from tests.db.relay import Relay

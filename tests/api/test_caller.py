@@ -11,9 +11,9 @@ import pytest
 from fastapi import HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
-from crossdock.api.access import Caller, Guard
+from crossdock.api.access import Guard
 from crossdock.api.problems import Problem
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.core.settings import settings
 
 

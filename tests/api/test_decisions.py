@@ -68,3 +68,13 @@ def test_each_sees_what_is_theirs_to_decide(hub: Hub) -> None:
 
 def test_a_decision_that_is_not_there_is_not_found(hub: Hub) -> None:
     assert hub.call("GET", "/v1/decisions/4711", "vera").status_code == 404
+
+
+def test_only_a_payments_call_takes_a_reference(hub: Hub) -> None:
+    """With another decision it would be lost: the caller would believe that it is kept."""
+    _, path = waiting(hub)
+    body = {"choice": "done", "reason": "seen there", "ref": "pi_1"}
+    refused = hub.call("POST", f"{path}/decide", "otto", json=body)
+
+    assert refused.status_code == 400
+    assert "takes no reference" in refused.json()["detail"]

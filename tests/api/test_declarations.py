@@ -107,6 +107,17 @@ def test_a_mistake_is_named_with_its_line(hub: Hub, system: FakeRetailer) -> Non
     )
 
 
+def test_what_keeps_the_hub_from_reading_is_said_in_words(hub: Hub, system: FakeRetailer) -> None:
+    """The two most likely mistakes of a newcomer: a wrong secret, and a private address that nobody has allowed."""
+    credentials = {"user": system.client_id, "secret": "wrong"}
+    wrong_secret = hub.call("POST", "/v1/declarations/preview", json=body_of(system, credentials=credentials))
+    not_allowed = hub.call("POST", "/v1/declarations/preview", json=body_of(system, settings={}))
+
+    assert [answer.status_code for answer in (wrong_secret, not_allowed)] == [422, 422]
+    assert "HTTP 401" in wrong_secret.json()["detail"]
+    assert "allowed_networks" in not_allowed.json()["detail"]
+
+
 def test_stored_credentials_are_sent_only_where_they_were_given_for(hub: Hub, system: FakeRetailer) -> None:
     """The text of a file that somebody sends along must not be a way to another server."""
     body = body_of(system, name="erp_kept")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from crossdock.api import personal_data
+from crossdock.app import personal_data
 from crossdock.app.event_types import event_types
 from crossdock.commerce.customers.schema import Customer
 from crossdock.db.database import Store
@@ -285,6 +285,38 @@ def test_a_key_that_is_personal_is_masked_wherever_it_stands(hub: Hub, ada: dict
     assert (event["subject"], event["partitionkey"], event["data"]["email"]) == ("customers/c-1", "***", "***")
     assert (webhook["subject"], webhook["partitionkey"], webhook["data"]["key"]) == ("***", "***", "***")
     assert (item["record_id"], item["record_key"]) == ("c-1", "***")
+
+
+@pytest.mark.parametrize(
+    ("record_id", "dataset", "shown"),
+    [
+        (EMAIL, "customers", "***"),
+        ("c-1", "customers", "c-1"),
+        ("c-1", "records", "***"),
+        ("0b6c1a52-6f9e-4a55-9d0e-3f1b2c4d5e6f", "records", "0b6c1a52-6f9e-4a55-9d0e-3f1b2c4d5e6f"),
+        (EMAIL, "inventory", EMAIL),
+    ],
+)
+def test_an_example_of_a_warning_is_masked_unless_it_can_be_no_personal_key(
+    record_id: str, dataset: str, shown: str
+) -> None:
+    assert personal_data.masked_unknown_id(record_id, dataset) == shown
+
+
+def test_the_subject_of_an_event_is_masked_where_the_id_is_the_address(hub: Hub, ada: dict[str, str]) -> None:
+    """A file of customers may have no other ID."""
+    with hub.store() as store:
+        query(
+            store,
+            f"UPDATE event SET subject = 'customers/{EMAIL}', data = jsonb_set(data::jsonb, '{{id}}', '\"{EMAIL}\"')"
+            " WHERE subject = 'customers/c-1' RETURNING 1",
+        )
+    event = hub.call("GET", ada["event"], "vera").json()
+    listed = hub.call("GET", "/v1/events?latest=true", "otto").text
+
+    assert (event["subject"], event["data"]["id"]) == ("***", "***")
+    assert EMAIL not in listed
+    assert hub.call("GET", ada["event"], "otto").json()["subject"] == f"customers/{EMAIL}"
 
 
 def test_an_item_that_is_known_by_a_personal_key_is_masked_in_the_list_and_shown_to_an_operator(

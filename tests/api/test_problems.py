@@ -75,7 +75,7 @@ def refusal_of(body: type | object, sent: object) -> str:
     [
         ({"set": {}}, "/set: is not a field of this request; /changes: is missing or /record: is missing"),
         ({"changes": {}, "more": 1}, "/more: is not a field of this request"),
-        ({"changes": 5}, "/changes: Input should be a valid dictionary"),
+        ({"changes": 5}, "/changes: must be an object"),
         ({}, "/changes: is missing or /record: is missing"),
     ],
 )
@@ -99,3 +99,8 @@ def test_a_bad_cursor_is_no_riddle() -> None:
     assert said == (
         "Invalid request: cursor: is not a cursor of this list. Send the `next_cursor` of its previous page, or none for the first page"
     )
+
+
+def test_a_blank_reason_is_said_to_be_blank() -> None:
+    """Nobody should have to read a regular expression."""
+    assert refusal_of(DiscardItems, {"item_ids": [1], "reason": " "}) == "Invalid request: /reason: must not be blank"

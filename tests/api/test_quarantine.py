@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -100,8 +100,11 @@ def test_many_are_discarded_by_one_request_and_counted_before(hub: Hub, in_triag
     assert "./hub" not in again.json()["detail"]
     unclear = hub.call("POST", "/v1/quarantine-discards", "otto", json={"reason": "x"})
     assert unclear.status_code == 400
-    assert "/item_ids: is missing or /cause: is missing or /all: is missing" in unclear.json()["detail"]
-    assert [each["pointer"] for each in unclear.json()["errors"]] == ["/item_ids", "/cause", "/all"]
+    assert (
+        "/item_ids: is missing or /cause: is missing or /like: is missing or /all: is missing"
+        in unclear.json()["detail"]
+    )
+    assert [each["pointer"] for each in unclear.json()["errors"]] == ["/item_ids", "/cause", "/like", "/all"]
 
 
 def test_pages_neither_repeat_nor_leave_out(hub: Hub, in_triage: Store) -> None:
@@ -119,3 +122,49 @@ def test_pages_neither_repeat_nor_leave_out(hub: Hub, in_triage: Store) -> None:
 @pytest.mark.parametrize("body", [{}, {"all": True, "cause": "x"}, {"all": False}])
 def test_a_replay_says_which_one_way_only(hub: Hub, body: dict[str, Any]) -> None:
     assert hub.call("POST", "/v1/quarantine-replays", "otto", json=body).status_code == 400
+
+
+class TestOneChangeForAllLikeOne:
+    BETTER: ClassVar = {"quantityOnStock": 12, "availableQuantity": 3}
+
+    def like(self, hub: Hub) -> int:
+        return int(items(hub)[0]["item_id"])
+
+    def test_a_preview_says_what_would_happen_and_saves_nothing(self, hub: Hub, in_triage: Store) -> None:
+        rejected(in_triage, "l", "m", "n")
+        body = {"like": self.like(hub)}
+
+        without = hub.call("POST", "/v1/quarantine-previews", "otto", json=body).json()
+        with_it = hub.call("POST", "/v1/quarantine-previews", "otto", json={**body, "changes": self.BETTER}).json()
+
+        assert (without["chosen"], without["would_load"]) == (3, 0)
+        assert [each["items"] for each in without["still_bad"]] == [3]
+        assert with_it == {"chosen": 3, "checked": 3, "would_load": 3, "still_bad": []}
+        assert query(in_triage, "SELECT DISTINCT edited FROM quarantine_item") == [(None,)]
+
+    def test_each_record_gets_it_once_and_another_stream_does_not(self, hub: Hub, in_triage: Store) -> None:
+        rejected(in_triage, "l", "m", "n")
+        query(in_triage, "UPDATE quarantine_item SET integration = 'shop_eu' WHERE record_id = 'n' RETURNING 1")
+        body = {"like": self.like(hub), "changes": self.BETTER}
+
+        fixed = hub.call("POST", "/v1/quarantine-fixes", "otto", json=body).json()
+
+        assert (fixed["chosen"], len(fixed["edited"])) == (2, 2)
+        edited = query(in_triage, "SELECT record_id FROM quarantine_item WHERE edited IS NOT NULL ORDER BY 1")
+        assert edited == [("l",), ("m",)]
+        replay = hub.call("POST", "/v1/quarantine-replays", "otto", json={"like": body["like"]}).json()
+        assert replay["total"] == 2
+
+    @pytest.mark.parametrize("path", ["/v1/quarantine-previews", "/v1/quarantine-fixes"])
+    def test_a_field_that_no_record_has_is_refused_with_the_nearest(
+        self, hub: Hub, in_triage: Store, path: str
+    ) -> None:
+        """A preview that finds fault with nothing would promise what the fix refuses."""
+        rejected(in_triage, "l")
+        answer = hub.call("POST", path, "otto", json={"like": self.like(hub), "changes": {"quantityOnStok": 1}})
+
+        assert answer.status_code == 400
+        assert "quantityOnStock" in answer.json()["detail"]
+
+    def test_like_an_item_that_does_not_exist_selects_nothing(self, hub: Hub) -> None:
+        assert hub.call("POST", "/v1/quarantine-previews", "otto", json={"like": 4711}).status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +72,27 @@ def test_pages_of_rows_have_each_once(hub: Hub, synced: Store) -> None:
             break
 
     assert found == ["a", "d\t", "ü/c"]
+
+
+def test_a_cursor_says_nothing_of_the_record_that_it_stands_at(hub: Hub, synced: Store) -> None:
+    """An ID may be a customer's address, which the list itself masks."""
+    _, second = run_ids(synced)
+    query(synced, "UPDATE inventory SET id = 'ada@example.com' WHERE id = 'ü/c' RETURNING 1")
+    cursors = [rows(hub, second, limit=1)["next_cursor"]]
+    cursors += [rows(hub, second, limit=1, cursor=cursors[0])["next_cursor"]]
+    said = [base64.urlsafe_b64decode(cursor) + bytes(cursor, "ascii") for cursor in cursors if cursor]
+
+    assert len(said) == 2
+    for plain in (b"ada", b"ada".hex().encode(), base64.b64encode(b"ada")):
+        assert [each for each in said if plain in each] == []
+
+
+@pytest.mark.parametrize("cursor", ["updated.1.61", "gAAAAABn", "a" * 40])
+def test_a_cursor_of_nobody_is_refused(hub: Hub, synced: Store, cursor: str) -> None:
+    _, second = run_ids(synced)
+    answer = hub.call("GET", f"/v1/runs/{second}/rows", "vera", params={"cursor": cursor})
+
+    assert answer.status_code == 400
 
 
 @pytest.mark.usefixtures("synced")

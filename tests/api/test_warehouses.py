@@ -22,7 +22,14 @@ def test_a_warehouse_that_is_declared_is_shown_and_audited(hub: Hub) -> None:
         integrations.register(store, [shop], actor="cli:up")
     warehouse_id = "shop_stock:berlin"
     path = f"/v1/warehouses/{warehouse_id}"
-    declared = {"priority": 5, "country": "DE", "parcel_cost_minor": 490, "reserved_by": "platform", "same_as": None}
+    declared = {
+        "name": "Berlin",
+        "priority": 5,
+        "country": "DE",
+        "parcel_cost_minor": 490,
+        "reserved_by": "platform",
+        "same_as": None,
+    }
 
     assert hub.call("PUT", path, "uma", json=declared, headers=ANY).status_code == 403
     answer = hub.call("PUT", path, "otto", json=declared, headers=ANY)

@@ -78,6 +78,19 @@ REFUSED = [
     (["integration", "change", "commercetools"], "Nothing to change. Use --name NAME or --set FIELD=VALUE"),
     (["integration", "add", "x_y", "--kind", "declared", "--set", "x"], "Invalid setting 'x'. Write it as NAME=VALUE"),
     (["trace", "product", "x"], "The first word is one of sku, customer. Of an order: ./hub order trace"),
+    (["test", "--quick", "--deep"], "--quick, --deep and --mutants exclude each other"),
+    (["quarantine", "fix", "1", "--set", "x"], "--set 'x' is not FIELD=VALUE, as in: --set quantityOnStock=5"),
+    (["events", "replay", "--rate", "0", "--yes"], "Invalid request: /rate: must be greater than 0"),
+    (["alerts", "ack", "1", "--until", "2026-01-01"], "2026-01-01T00:00:00.000Z is past. Name a time to come"),
+    (
+        ["payments", "authorise", "a", "1", "EUR", "--method", "x", "--method", "y"],
+        "--method has two tokens for every gateway. Give one",
+    ),
+    (
+        ["payments", "authorise", "a", "1", "EUR", "--method", "stripe=x", "--method", "stripe=y"],
+        "--method has two tokens for stripe. Give one",
+    ),
+    (["bench", "sync", "--ids", "odd"], "IDs are random or ascending, not 'odd'"),
     (["login"], "Which hub? Use ./hub login https://airflow.example.com"),
     (["bench", "sync", "--entity", "nope"], "There is no benchmark of 'nope'. Use one of:"),
     (["bench", "faults", "nope"], "There is no such fault. Use some of:"),
@@ -118,6 +131,26 @@ def test_an_order_that_is_not_json_is_named(hub: Hub, tmp_path: Path) -> None:
     ended = hub("order", "place", str(tmp_path / "order.json"))
 
     assert "order.json is not JSON" in ended.text
+    assert ended.code == WRONG_USE
+
+
+def test_credentials_that_are_no_object_are_refused_with_what_is_expected(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text("[]")
+    words = (
+        "integration",
+        "add",
+        "erp",
+        "--kind",
+        "commercetools",
+        "--set",
+        "base_url=http://127.0.0.1:9",
+        "--set",
+        "project=my-shop",
+    )
+
+    ended = hub(*words, "--credentials", str(tmp_path / "credentials.json"))
+
+    assert "credentials.json is not a JSON object. Expected one JSON object, such as" in ended.text
     assert ended.code == WRONG_USE
 
 

@@ -13,7 +13,9 @@ from crossdock.sandbox.commercetools.routes import ENDPOINTS
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize("name", ["cli.md", "rest.md", "settings.md", "connectors.md", "declarations.md"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "rest.md", "settings.md", "connectors.md", "declarations.md", "data.md", "dbt-sources.yml"]
+)
 def test_a_reference_page_is_current(name: str) -> None:
     """Write the pages with `.venv/bin/python -m crossdock.cli.reference`."""
     assert (FOLDER / name).read_text() == pages()[name]

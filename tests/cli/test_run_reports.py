@@ -59,6 +59,44 @@ def test_keys_that_the_source_does_not_have_are_no_success(
     run |= {"drift": None, "warnings": [], "window_high": None, "error": None, "calls": {"calls": 0, "avoided": 0}}
 
     run_reports.show_run(run)
+    shown = capsys.readouterr()
 
     assert exit_of(run) == code
-    assert said in capsys.readouterr().err
+    assert said in shown.err
+    assert ("0 read: the source has nothing new in the window" in shown.out) == (not keys)
+
+
+@pytest.mark.parametrize("state", ["failed", "running"])
+def test_a_run_that_did_not_end_well_says_nothing_of_what_the_source_has(
+    capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    """It read nothing because it failed, or has not begun: "nothing new" is the opposite of the truth."""
+    counts = {"read": 0, "inserted": 0, "updated": 0, "rejected": 0, "held": 0}
+    run = run_of("acme.inventory") | {
+        "state": state,
+        "mode": "full",
+        "keys": [],
+        "counts": counts,
+        "lines": {"read": 0},
+    }
+    run |= {"drift": None, "warnings": [], "window_high": None, "error": None, "calls": {"calls": 0, "avoided": 0}}
+
+    run_reports.show_run(run)
+
+    assert "0 read\n" in capsys.readouterr().out
+
+
+def test_a_failed_full_sync_is_followed_by_a_full_one() -> None:
+    counts = {"read": 0, "rejected": 0, "held": 0}
+    run = run_of("acme.inventory") | {"state": "failed", "mode": "full", "keys": [], "counts": counts}
+
+    assert run_reports.next_step(run) == "After the cause is fixed: ./hub sync acme.inventory --full"
+
+
+def test_times_are_written_out() -> None:
+    usage = dict.fromkeys(("retries", "errors", "refusals", "throttled", "avoided"), 0)
+
+    assert (
+        run_reports.calls({**usage, "calls": 2, "p50_ms": 3.14159, "p95_ms": 4470.2})
+        == "2 calls; P50 3.14 ms, P95 4,470 ms"
+    )

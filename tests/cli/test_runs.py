@@ -57,6 +57,13 @@ def test_an_outcome_that_is_not_listed_is_refused(stackless_hub: Hub, outcome: s
     assert says in ended.text
 
 
+def test_the_items_of_a_run_stand_without_the_causes_of_all_others(hub: Hub, run_id: str) -> None:
+    """The causes are of all streams and runs: above the items of one, they read as its own."""
+    assert "Open, by cause" in hub("quarantine", "list").text
+    assert "Open, by cause" not in hub("quarantine", "list", "--run", run_id).text
+    assert "No open item has the cause nope" in hub("quarantine", "list", "--cause", "nope").text
+
+
 def test_events_and_items_of_a_run_are_listed(hub: Hub, run_id: str) -> None:
     events = hub("events", "list", "--run", run_id)
     items = hub("quarantine", "list", "--run", run_id, "--json").document["items"]

@@ -108,6 +108,37 @@ def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
     assert Triage(store).items()[0].edited is None
 
 
+def test_all_like_one_are_previewed_fixed_and_named_for_the_replay(hub: Hub, store: Store) -> None:
+    first, *_ = rejected(store, 11)
+    words = ("quarantine", "fix", "--all-like", first, "--set", "sku=SIDEBOARD")
+
+    preview = hub("quarantine", "preview", "--all-like", first, "--set", "sku=SIDEBOARD")
+    unconfirmed = hub(*words)
+    untouched = {item.edited for item in Triage(store).items()}
+    done = hub(*words, "--yes")
+
+    assert (preview.code, "Would load 11, still bad 0." in preview.text) == (0, True)
+    assert "11 records would be edited. Add --yes to confirm" in unconfirmed.text
+    assert untouched == {None}
+    assert (done.code, "Edited 11 of 11 records." in done.text) == (0, True)
+    assert f"./hub quarantine replay --all-like {first}" in done.text
+    assert all(item.edited for item in Triage(store).items())
+
+
+def test_a_change_that_does_not_help_all_is_partial(hub: Hub, store: Store) -> None:
+    first, *_ = rejected(store, 2)
+
+    ended = hub("quarantine", "fix", "--all-like", first, "--set", "quantityOnStock=5", "--json")
+
+    assert (ended.code, ended.document["preview"]["still_bad"]) == (3, [{"cause": "sku_is_present", "items": 2}])
+
+
+def test_what_is_fixed_is_named_in_one_way(hub: Hub) -> None:
+    for words in ((), ("1", "--all-like", "1")):
+        assert "one item ID such as 11, or --all-like 11" in hub("quarantine", "fix", *words, "--set", "a=1").text
+    assert "--file replaces one record" in hub("quarantine", "fix", "--all-like", "1", "--file", __file__).text
+
+
 def test_an_edited_dead_letter_is_shown_as_it_will_be_delivered(hub: Hub, store: Store, hub_dsn: str) -> None:
     (dead_letter_id,) = dead(store, hub_dsn)
 

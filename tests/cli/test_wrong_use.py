@@ -38,6 +38,29 @@ def test_a_verb_that_is_not_there_names_the_nearest_and_all_that_are(
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["export", "orders", "--format", "xlsx"],
+            "Invalid value for '--format': 'xlsx' is not one of 'parquet', 'csv'.",
+        ),
+        (["export", "order"], "There is no view 'order'. There are: orders, order_lines, products,"),
+        (
+            ["export", "customers", "--personal"],
+            "Personal data needs a reason, which goes into the audit trail: add --reason TEXT",
+        ),
+        (["events", "list", "--limit", "some"], "Invalid value for '--limit': must be a whole number"),
+        (["psql", "--reason", "a recall"], "--reason is for --personal: masked data needs none"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_what_to_write(stackless_hub: Hub, words: list[str], message: str) -> None:
+    ended = stackless_hub(*words)
+
+    assert ended.code != 0
+    assert message in ended.text
+
+
+@pytest.mark.parametrize(
     ("words", "kind", "code"),
     [
         (["quarantine", "show", "4711"], "NotFound", 1),

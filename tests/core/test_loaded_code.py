@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from crossdock.app import definitions
+from crossdock.connectors.commercetools import KIND
 from crossdock.core import loaded_code
+from tests.streams import define_shop
 
 PACKAGE = "acme_code"
 DAG_FILE = Path(__file__).parents[2] / "dags" / "deliver_events.py"
@@ -177,3 +180,40 @@ def test_a_task_forked_from_a_process_with_old_subscribers_has_the_new_ones_if_t
     assert ended.returncode == 0, ended.stderr
     assert known in ended.stdout
     assert "FAIL" in ended.stdout, "its retry policy knows the errors that it raises"
+
+
+_FORKED_SYNC = """
+import os, runpy, sys, time
+import crossdock.app.airflow.stream_dags as old
+time.sleep(0.05)
+text = open(old.__file__).read()
+open(old.__file__, "w").write(text.replace('title="Full"', 'title="Everything"'))
+pid = os.fork()
+if pid:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+os.environ["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "sync_commercetools_inventory"
+dag = runpy.run_path(sys.argv[1])["sync_commercetools_inventory"]
+print(dag.params.get_param("full").schema["title"], flush=True)
+os._exit(0)
+"""
+
+
+def test_a_task_of_a_sync_forked_from_a_process_with_old_code_has_the_new_one(tmp_path: Path) -> None:
+    """A rule that somebody corrected counted from the next start of the scheduler on."""
+    original = Path(loaded_code.__file__).parents[1]
+    shutil.copytree(original, tmp_path / "crossdock", ignore=shutil.ignore_patterns("__pycache__"))
+    url = define_shop(tmp_path / "definitions")
+    file = DAG_FILE.with_name(f"streams_{definitions.file_of(KIND)}.py")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+
+    ended = subprocess.run(
+        [sys.executable, "-c", _FORKED_SYNC, str(file)],
+        env={**environment, "HUB_DEFINITIONS_URL": url},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip().endswith("Everything")

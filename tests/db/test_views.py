@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 from psycopg.types.json import Jsonb
 
 from crossdock.app.streams import all_datasets
@@ -71,6 +72,21 @@ def test_every_column_of_every_view_has_a_comment(owner: psycopg.Connection) -> 
     assert known == (len(views.VIEWS),)
 
 
+def test_the_sources_for_dbt_are_the_views_as_the_database_has_them(owner: psycopg.Connection) -> None:
+    sources = yaml.safe_load((PROJECT / "docs/reference/dbt-sources.yml").read_text())["sources"]
+    found = owner.execute(
+        "SELECT relname, attname, col_description(attrelid, attnum) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relnamespace::regnamespace::text = %s AND attnum > 0 ORDER BY relname, attnum",
+        [sources[0]["schema"]],
+    ).fetchall()
+
+    assert found == [
+        (table["name"], column["name"], column["description"])
+        for table in sorted(sources[0]["tables"], key=lambda table: table["name"])
+        for column in table["columns"]
+    ]
+
+
 def test_what_is_personal_is_what_the_datasets_declare() -> None:
     """A personal field that a view forgets to mask would be read by everybody."""
     declared = {dataset.name: dataset.personal_fields for dataset in all_datasets()}
@@ -96,6 +112,21 @@ def test_personal_data_is_masked_and_the_other_schema_has_it(owner: psycopg.Conn
     assert owner.execute(asked.format("crossdock_personal").encode()).fetchall() == [
         ("ada@example.com", "Ada", "", None)
     ]
+
+
+def test_stock_has_the_name_of_its_warehouse(owner: psycopg.Connection) -> None:
+    for entry_id, channel in (("e-1", "4f1c"), ("e-2", None), ("e-3", "nameless")):
+        owner.execute(
+            "INSERT INTO inventory (integration, id, version, sku, supply_channel, quantity_on_stock, available_quantity,"
+            "                       created_at, last_modified_at, batch_id)"
+            " VALUES ('shop_eu', %s, 1, 'CHEST', %s, 5, 5, now(), now(), 1)",
+            [entry_id, channel],
+        )
+    owner.execute("INSERT INTO warehouse (warehouse_id, name) VALUES ('/integrations/shop_eu:4f1c', 'Lyon')")
+    owner.execute("INSERT INTO warehouse (warehouse_id, name) VALUES ('/integrations/shop_eu', 'Newark')")
+    shown = owner.execute("SELECT entry_id, warehouse_name FROM crossdock.inventory ORDER BY entry_id").fetchall()
+
+    assert shown == [("e-1", "Lyon"), ("e-2", "Newark"), ("e-3", None)]
 
 
 def test_an_event_about_a_person_has_neither_key_nor_data(owner: psycopg.Connection) -> None:

@@ -333,7 +333,7 @@ class TestSystemWithoutKeys:
 
 class TestRefusedBeforeTheCall:
     def test_an_invalid_input(self, acme: Acme) -> None:
-        with pytest.raises(BadRequest, match=r"/input/order: is not known; .*/input/amount_minor: must have minimum 1"):
+        with pytest.raises(BadRequest, match=r"/input/order: is not known; .*/input/amount_minor: must be at least 1"):
             acme.perform(amount_minor=0, order="4711")
         assert len(acme.server.requests) == 0
 
@@ -347,7 +347,7 @@ class TestRefusedBeforeTheCall:
     def test_another_input_with_the_key(self, acme: Acme) -> None:
         acme.perform()
 
-        with pytest.raises(Conflict):
+        with pytest.raises(Conflict, match=r"was used for another 'charge' request\. Nothing was sent"):
             acme.perform(amount_minor=1)
         assert len(acme.server.charges) == 1
 

@@ -202,7 +202,7 @@ class TestOutcome:
         assert "canary" not in row
 
     def test_a_key_that_some_system_would_refuse_is_no_attempt(self) -> None:
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadRequest, match="Invalid idempotency key: use 1 to 64 visible ASCII characters"):
             msgspec.structs.replace(WRITE, key="a b")
 
 

@@ -25,6 +25,7 @@ from crossdock.events.subscriber import Subscriber
 from crossdock.events.webhooks_in import refused as refused_webhooks
 from crossdock.http.breaker import BreakerRules
 from crossdock.http.shared_breaker import SharedBreaker
+from crossdock.integrations import service as integrations
 from crossdock.integrations.attempts import repository as attempts
 from crossdock.integrations.attempts.model import Outcome, Resolution, Write
 from crossdock.maintenance import alarms
@@ -38,6 +39,7 @@ from crossdock.sync.model import SyncRequest
 from tests.commerce.payments.gateways import connected
 from tests.commerce.payments.test_facts import fact, report
 from tests.events.worlds import publish, stock
+from tests.integrations.test_removed import NoBook, register
 from tests.shop import query
 from tests.streams import INVENTORY, stream_of
 
@@ -308,6 +310,20 @@ def test_a_breaker_that_stays_open_is_an_alert_until_it_closes(store: Store) -> 
     for _ in range(10):
         breaker.record()
     assert open_alerts(store) == {}
+
+
+def test_a_removed_integration_leaves_no_outage(store: Store) -> None:
+    """Nobody calls it any more: an alert about it could neither be ended nor looked into."""
+    register(store, "shop")
+    breaker = SharedBreaker(store.another(), "shop", BreakerRules(open_s=0.0))
+    for _ in range(100):
+        breaker.record(failure=DOWN)
+    assert list(open_alerts(store)) == [("breaker_open", "shop")]
+
+    integrations.remove(store, NoBook(), "shop", version=None, actor="cli:ada")
+
+    assert open_alerts(store) == {}
+    assert overview(store).outages == ()
     assert overview(store).outages == ()
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import make_url
 
 from crossdock.stack import starts
 from crossdock.stack.airflow import airflow_environment, database_connection, write_files
@@ -34,6 +38,19 @@ def test_each_address_of_a_database_refuses_a_server_that_asks_for_the_password(
     assert json.loads(str(database_connection(PREFERRED, secrets)["extra"])) == {"require_auth": "scram-sha-256"}
 
 
+def test_a_password_that_somebody_wrote_by_hand_is_the_one_in_each_address() -> None:
+    """One with a / or @ would be taken for another server."""
+    password = "p@ss/w?rd#%2F &:$HOME"
+    secrets = replace(load_secrets(), hub_password=password, metadata_password=password)
+    settings = airflow_environment(PREFERRED, secrets)
+    for address in (starts.hub_dsn(PREFERRED, secrets), starts.metadata_dsn(PREFERRED, secrets)):
+        read = conninfo_to_dict(address)
+        assert (read["password"], read["host"]) == (password, "127.0.0.1")
+    for name in ("SQL_ALCHEMY_CONN", "SQL_ALCHEMY_CONN_ASYNC"):
+        url = make_url(settings[f"AIRFLOW__DATABASE__{name}"])
+        assert (url.password, url.host, url.database) == (password, "127.0.0.1", "airflow")
+
+
 def test_settings_of_another_airflow_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's shell often has the settings of the company's Airflow."""
     monkeypatch.setenv("AIRFLOW_HOME", "/elsewhere")
@@ -49,6 +66,12 @@ def test_settings_of_another_airflow_are_ignored(monkeypatch: pytest.MonkeyPatch
     assert not [name for name, value in environment.items() if "elsewhere" in value]
     assert environment["AIRFLOW_CONN_SHOP"] == "http://shop", "a person passes a secret by it"
     assert environment["PYTHONPYCACHEPREFIX"] == "/writable", "needed where the project's folder is read-only"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS cannot fork safely")
+def test_workers_share_what_the_scheduler_has_loaded() -> None:
+    """Python 3.14 does not fork unless it is told to: in 2 GB, the scheduler was killed again and again."""
+    assert airflow_environment(PREFERRED, load_secrets())["AIRFLOW__CORE__MP_START_METHOD"] == "fork"
 
 
 def test_a_proxy_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

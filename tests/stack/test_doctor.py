@@ -22,7 +22,7 @@ import pytest
 
 from crossdock.app.database import migrate
 from crossdock.core.stack_proof import CHALLENGE, PROOF, proof_of
-from crossdock.stack import doctor, processes, starts, volumes
+from crossdock.stack import doctor, memory, processes, starts, volumes
 from crossdock.stack.doctor import Check, examine
 from crossdock.stack.home import write_json
 from crossdock.stack.postgres import PostgresServer
@@ -221,6 +221,12 @@ def another_version_of_airflow(machine: Machine) -> str:
     return "Airflow's version: 2.10.5 is installed, and this code needs 3. → Delete .venv, then run ./hub up"
 
 
+def too_little_memory(machine: Machine) -> str:
+    """At the doctor's edge, as with the disk."""
+    machine.monkeypatch.setattr(memory, "available", lambda: 1024**3)
+    return "memory: 1.1 GB, 3 tasks at once → Give the machine or its container 2 GB"
+
+
 FAULTS: list[Callable[[Machine], str]] = [
     a_full_disk,
     a_wrong_clock,
@@ -234,6 +240,7 @@ FAULTS: list[Callable[[Machine], str]] = [
     an_old_python,
     a_foreign_airflow,
     another_version_of_airflow,
+    too_little_memory,
 ]
 #: Not faults: a start goes on in spite of them.
 REMARKS = {a_taken_port}

@@ -43,8 +43,8 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A project in a path with a space, whose lock files list no package."""
-    root = tmp_path / "my project"
+    """A project in a path with a space and a letter that is not ASCII, whose lock files list no package."""
+    root = tmp_path / "mein Händler"
     cli = root / "include" / "crossdock" / "cli"
     cli.mkdir(parents=True)
     for package in (cli.parent, cli):
@@ -83,6 +83,20 @@ def test_the_project_is_found_from_anywhere(copy: Path, tmp_path: Path) -> None:
     fields = hub(other / "h", "up", cwd=other).stdout.strip().split("|")
 
     assert fields == ["['up']", str(other), str(copy), str(copy / ".venv" / "bin" / "python")]
+
+
+def test_a_closed_umask_an_empty_environment_and_a_proxy_that_leads_nowhere_are_no_hindrance(
+    copy: Path, tmp_path: Path
+) -> None:
+    """Nothing has to be fetched here: uv is on the PATH."""
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(tmp_path), **proxies}
+
+    ended = [hub(copy / "hub", "up", umask=0o077, env=environment) for _ in range(2)]
+
+    assert [each.returncode for each in ended] == [0, 0], ended[0].stderr
+    assert ended[1].stderr == ""
+    assert ended[1].stdout.startswith("['up']|")
 
 
 def test_a_changed_lock_installs_again(copy: Path) -> None:

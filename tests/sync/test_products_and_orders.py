@@ -31,6 +31,7 @@ from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import connect, query
 from tests.streams import ORDERS, PRODUCTS, stream_of
+from tests.sync.quarantine.selected import selected
 
 FULL = SyncRequest(full=True)
 INSTANT = "2026-05-01T10:00:00.000Z"
@@ -295,7 +296,7 @@ def test_a_price_in_yen_has_no_decimals() -> None:
 def test_an_unknown_cause_is_refused_by_name(systems: Systems) -> None:
     """`0 of 0 fixed` would look like success."""
     with pytest.raises(NotFound, match="No open item has the cause 'nonsense'") as raised:
-        quarantine_service.select(systems.store, [], cause="nonsense", everything=False)
+        selected(systems.store, [], cause="nonsense", everything=False)
 
     assert raised.value.hint == Hint(HintId.LIST_QUARANTINE)
 

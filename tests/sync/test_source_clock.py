@@ -217,3 +217,25 @@ def test_a_watermark_ahead_of_what_the_source_showed_last_is_taken_back_there() 
 
     assert step is not None
     assert step.unread_from == OPENING + 50 * minute
+
+
+def test_a_source_that_took_long_to_answer_is_not_said_to_have_stepped_back(
+    shop: FakeRetailer, systems: Systems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock was read before calls that were repeated for minutes. What may be unread is read again all the same."""
+    sync(systems)
+    with systems.store.transaction() as work:
+        work.execute(b"UPDATE sync_run SET source_asked_at = source_asked_at - interval '160 seconds'")
+    real = source_clock.check
+    monkeypatch.setattr(
+        source_clock, "check", lambda *args, waited: real(*args, waited=waited + timedelta(seconds=160))
+    )
+    shop.state.clock.step_to(0.0)
+    sync(systems)
+
+    assert open_alerts(systems.store) == []
+    monkeypatch.setattr(source_clock, "check", real)
+    with systems.store.transaction() as work:
+        work.execute(b"UPDATE sync_run SET source_asked_at = source_asked_at - interval '160 seconds'")
+    sync(systems)
+    assert "stepped back" in open_alerts(systems.store)[0]

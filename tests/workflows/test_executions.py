@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,11 +16,12 @@ from hypothesis import strategies as st
 from crossdock.app import decisions as decision_cases
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.core.roles import Role
-from crossdock.db.database import Store
+from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.observability import decisions
 from crossdock.observability.decisions import AlreadyDecided, Decision, DecisionKind
 from crossdock.workflows import repository, service
 from crossdock.workflows.model import (
+    Change,
     Direction,
     Driver,
     Execution,
@@ -26,6 +30,8 @@ from crossdock.workflows.model import (
     FlowInvalid,
     Outside,
     Step,
+    StepEnd,
+    StepEnded,
     StepKind,
     StepState,
     progress_of,
@@ -102,7 +108,7 @@ def test_a_call_whose_process_is_known_to_be_dead_is_repeated_now_and_not_when_i
     with store.transaction() as work:
         work.execute("UPDATE execution_step SET next_at = now() + interval '1 hour' WHERE state = 'open'")
     waits = service.advance(store, {flow.name: flow}, execution_id)
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="waits for no decision: it is running"):
         service.retry(store, execution_id, reason="it takes long", actor="olga")
     service.retry(store, execution_id, reason="its process was killed", actor="otto", process_is_dead=True)
     ended = go_on(store, flow, execution_id)
@@ -174,7 +180,7 @@ def test_a_person_settles_what_nobody_knows(store: Store, world: World) -> None:
 
     assert ended.state is ExecutionState.UNDONE
     assert world.there["authorise"] == 0
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="waits for no decision: it is undone"):
         service.resolve(store, execution_id, StepState.DONE, reason="again", actor="otto")
 
 
@@ -226,10 +232,58 @@ def test_the_end_of_a_try_that_was_replaced_is_of_no_account(store: Store, world
         slept = repository.begin(work, execution, "check", Direction.ACT, "k", timeout=timedelta(0))
     go_on(store, flow, execution_id)
     with store.transaction() as work:
-        late = repository.end(work, execution, slept, StepState.REFUSED, output=None, message="too late", wait_s=None)
+        late = repository.end(work, execution, slept, StepEnd(StepState.REFUSED, message="too late"))
 
     assert late is None
     assert steps(store, execution_id)["check", Direction.ACT] is StepState.DONE
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("a deadlock"), SystemExit(), ValueError("a defect")], ids=repr)
+def test_an_error_of_what_follows_a_call_does_not_take_its_end_back(
+    store: Store, world: World, error: BaseException
+) -> None:
+    """Both are one transaction. The call was made: whoever goes on must not make it again to find out."""
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    noted, raised = flow.on_change, [error]
+
+    def fails_once(work: Work, execution: Execution, change: Change) -> None:
+        noted(work, execution, change)
+        if isinstance(change, StepEnded) and change.step == "reserve" and raised:
+            raise raised.pop()
+
+    with pytest.raises(type(error)):
+        service.advance(store, {flow.name: replace(flow, on_change=fails_once)}, execution_id)
+
+    assert steps(store, execution_id) == {("check", Direction.ACT): StepState.DONE}
+    assert go_on(store, flow, execution_id).state is ExecutionState.COMPLETED
+    assert [step for step, _ in world.calls] == ["check", "authorise", "capture", "tell"]
+
+
+def test_a_commit_that_landed_and_was_reported_as_failed_is_recorded_once(store: Store, world: World) -> None:
+    """The connection broke after the commit: the end is there, and so is the beginning of the next call."""
+    flow = flow_of(world)
+    execution_id = begun(store, flow)
+    real, opened = store.transaction, itertools.count(1)
+
+    @contextmanager
+    def breaks_after_the_second() -> Iterator[Work]:
+        number = next(opened)
+        with real() as work:
+            yield work
+        if number == 2:
+            raise StoreUnavailable("the connection is gone")
+
+    store.transaction = breaks_after_the_second  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        service.advance(store, {flow.name: flow}, execution_id)
+    store.transaction = real  # type: ignore[method-assign]
+
+    ended = [change.step for change in world.changes if isinstance(change, StepEnded)]
+    assert ended == ["check", "reserve"]
+    assert steps(store, execution_id)["authorise", Direction.ACT] is StepState.OPEN
+    assert go_on(store, flow, execution_id).state is ExecutionState.COMPLETED
+    assert [step for step, _ in world.calls] == ["check", "authorise", "capture", "tell"]
 
 
 def test_a_step_in_the_hub_that_does_not_succeed_leaves_nothing(store: Store, world: World) -> None:

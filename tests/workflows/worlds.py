@@ -52,6 +52,7 @@ class World:
     calls: list[tuple[str, Direction]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     _keys: set[str] = field(default_factory=set)
+    _is_dead: bool = False
 
     def outside(self, call: StepCall) -> TryEnd:
         queue = self.fates[call.step, call.direction]
@@ -84,12 +85,17 @@ class World:
             case Fate.REFUSED:
                 return Refused("not enough")
             case Fate.KILLED_BEFORE | Fate.KILLED_AFTER:
+                self._is_dead = True
                 raise Killed
             case Fate.FAILED | Fate.TIMES_OUT_BEFORE | Fate.TIMES_OUT_AFTER:
                 return Failed("busy")
         return Done({"of": call.step})
 
     def note(self, _work: Work, _execution: Execution, change: Change) -> None:
+        if self._is_dead:
+            # A process that was killed does not record either how its call had ended.
+            self._is_dead = False
+            raise Killed
         self.changes.append(change)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +22,7 @@ from starlette.routing import BaseRoute
 from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database, lookups
 from crossdock.api.problems import Problem
 from crossdock.core.log import logger
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.core.settings import settings
 
 log = logger(__name__)
@@ -52,18 +51,8 @@ ACTS_AS = {
 }
 
 
-@dataclass(frozen=True)
-class Caller:
-    """The authenticated person or program that sends a request."""
-
-    name: str
-    #: Every role that the caller has; empty for a user of Airflow without a role in the hub.
-    roles: frozenset[Role]
-
-    @property
-    def actor(self) -> str:
-        """The caller's name in the audit trail."""
-        return f"airflow:{self.name}"
+#: Airflow's name of the cookie with the session's token.
+_SESSION_COOKIE = "_token"
 
 
 class Guard:
@@ -85,6 +74,11 @@ class Guard:
             caller = request.state.caller = await _caller_of(request)
         refuse_without(caller, *self.roles)
         return caller
+
+
+def credential_of(request: Request) -> str:
+    """Return what *request* was authenticated by: the header, or the token in the session's cookie. Empty without either."""
+    return request.headers.get("authorization") or request.cookies.get(_SESSION_COOKIE, "")
 
 
 def refuse_without(caller: Caller, *roles: Role) -> None:
@@ -181,10 +175,17 @@ def _refuse_cross_site(request: Request) -> None:
     if request.method in {"GET", "HEAD", "OPTIONS"} or not request.cookies:
         return
     origin = urlsplit(request.headers.get("origin", "")).netloc
-    if not origin or origin != request.headers.get("host"):
+    if not origin or origin not in {request.headers.get("host"), _own_address()}:
         raise Problem(
             HTTPStatus.FORBIDDEN, "foreign-page", "A change with the session cookie must come from the hub's own pages"
         )
+
+
+def _own_address() -> str:
+    """Read where browsers find Airflow: a proxy before it may give its requests another Host."""
+    from airflow.configuration import conf  # noqa: PLC0415  as above
+
+    return urlsplit(conf.get("api", "base_url", fallback="")).netloc
 
 
 def _airflow_roles(user: Any) -> Iterator[str]:

@@ -10,16 +10,16 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard, refuse_without
+from crossdock.api.access import guard, refuse_without
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.integration_health import IntegrationId
 from crossdock.api.problems import Problem, ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
+from crossdock.app import personal_data
 from crossdock.app.airflow.systems import client_of
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Store
 from crossdock.integrations.actions import service
 from crossdock.integrations.actions.model import Action, ActionKind, Done, Ended, Failed, Refused, Unknown

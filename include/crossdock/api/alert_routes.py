@@ -10,15 +10,15 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.personal_data import MASK, reveal
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import not_there
-from crossdock.core.roles import Role
+from crossdock.app.personal_data import MASK, reveal
+from crossdock.core.roles import Caller, Role
 from crossdock.core.settings import settings
 from crossdock.integrations import airflow_connection
 from crossdock.maintenance.alerting import repository, service

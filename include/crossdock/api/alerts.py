@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.hints import HintDocument
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.personal_data import MASK, may_see
 from crossdock.api.routing import Router
 from crossdock.api.selection import Id, Strict, WithReason, not_there
 from crossdock.api.validation import UtcTimestamp
-from crossdock.core.roles import Role
+from crossdock.app.personal_data import MASK, may_see
+from crossdock.core.roles import Caller, Role
 from crossdock.maintenance.alerting import repository, service
 from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import Severity

@@ -32,6 +32,7 @@ from crossdock.api import (
     streams,
     warehouses,
     webhooks,
+    workflows,
 )
 from crossdock.api.access import guard
 from crossdock.api.middleware import RequestMiddleware
@@ -82,6 +83,7 @@ _RESOURCES = (
     dead_letters,
     quarantine,
     webhooks,
+    workflows,
 )
 
 _DESCRIPTION = (

@@ -9,14 +9,14 @@ import msgspec
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import Id, WithReason, not_there
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.integrations.attempts import repository, service
 from crossdock.integrations.attempts.model import Attempt, Outcome, Resolution
 from crossdock.integrations.model import INTEGRATION_ID

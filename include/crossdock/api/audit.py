@@ -9,13 +9,13 @@ import msgspec
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN, QueryTimestamp
-from crossdock.core.roles import Role
+from crossdock.app import personal_data
+from crossdock.core.roles import Caller, Role
 from crossdock.observability import audit
 from crossdock.observability.audit import Entry
 

@@ -9,7 +9,7 @@ from fastapi import Path
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, StrictBool
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.problems import ProblemDocument
@@ -19,7 +19,7 @@ from crossdock.api.validation import PLAIN
 from crossdock.commerce.inventory import repository as inventory_repository
 from crossdock.commerce.inventory import service as inventory_service
 from crossdock.commerce.inventory.service import Rebuilt
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 
 router = Router(tags=["availability"])
 
@@ -28,7 +28,10 @@ class AvailabilityDocument(BaseModel):
     """Units of a SKU that can be sold."""
 
     sku: str
-    available: int = Field(description="Units over all warehouses. An oversold warehouse counts as 0.")
+    available: int = Field(
+        description="Units over all warehouses, as their platforms have counted them: what the hub holds or has sold since is not "
+        "subtracted. An oversold warehouse counts as 0."
+    )
     warehouses: int
     as_of: datetime = Field(description="The time of the newest stock event.")
     waiting: int = Field(

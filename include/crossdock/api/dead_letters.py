@@ -11,8 +11,7 @@ from fastapi import Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.idempotency import KEYED, OneEffect
@@ -33,8 +32,9 @@ from crossdock.api.selection import (
     not_there,
 )
 from crossdock.api.validation import PLAIN
+from crossdock.app import personal_data
 from crossdock.app.event_types import event_types
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.events.dead_letters import repository as dead_letter_repository
 from crossdock.events.dead_letters import service as dead_letter_service
 from crossdock.events.dead_letters.repository import CauseCount, DeadLetter

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, guard, refuse_without
+from crossdock.api.access import guard, refuse_without
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
@@ -18,7 +18,7 @@ from crossdock.api.routing import Router
 from crossdock.api.selection import Id, WithReason, not_there
 from crossdock.api.validation import PLAIN
 from crossdock.app import decisions as use_cases
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.observability import decisions
 from crossdock.observability.decisions import Decision, DecisionKind
 
@@ -35,13 +35,13 @@ class DecisionDocument(BaseModel):
     kind: DecisionKind
     subject: str = Field(description="What waits.", examples=["exe_0a1b2c3d4e5f60718293a4b5c6d7e8f9"])
     about: str = Field(
-        description="What it is about: an order; of an attempt, the integration and the key.",
+        description="What it is about: an order or a payment; of an attempt, the integration and the key.",
         examples=["ord_0a1b2c3d4e5f60718293a4b5c6d7e8f9"],
     )
     question: str
     choices: list[str] = Field(
         description="Of a step: retry, done (it had its effect), refused, failed (it had none), cancel (undo what was done). Of an "
-        "attempt: done, refused, failed."
+        "attempt or a payment's call: done, refused, failed."
     )
     role: Role = Field(description="Who may decide; an administrator always may.")
     you_may: bool = Field(description="Whether the caller may decide.")
@@ -60,6 +60,13 @@ class DecideRequest(WithReason):
     """What is decided, and why."""
 
     choice: str = Field(max_length=50, pattern=PLAIN, description="One of `choices`.")
+    ref: str | None = Field(
+        default=None,
+        max_length=200,
+        pattern=PLAIN,
+        description="Only for a payment's call that was done: the gateway's reference of what it did.",
+        examples=["pi_3MtwBwLkdIwHu7ix28a3tqPa"],
+    )
 
 
 @router.get("/decisions", summary="List what waits for a person, oldest first")
@@ -111,7 +118,7 @@ def decide(
     refuse_without(caller, decision.role)
 
     def effect() -> DecisionDocument:
-        made = use_cases.make(store, decision, body.choice, reason=body.reason, actor=caller.actor)
+        made = use_cases.make(store, decision, body.choice, reason=body.reason, actor=caller.actor, ref=body.ref)
         return _document(made, caller)
 
     return request.once(effect)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.airflow_connections import Connections
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.routing import Router
@@ -17,7 +17,7 @@ from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.preview import PreviewedRecord, preview
 from crossdock.core import ids
 from crossdock.core.errors import BadRequest
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.http.connection import Connection
 from crossdock.integrations.manifests import GIVEN_FOR, manifest_of
 from crossdock.integrations.model import INTEGRATION_ID

@@ -1,4 +1,8 @@
-"""Dependencies of the routes: the hub's database."""
+"""
+Dependencies of the routes and of the pages: the hub's database, and what the pages share with the routes.
+
+The pages (`web`) import this module and `access`, and nothing else of this room.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,35 @@ from fastapi import Depends, Request
 
 from crossdock.api.airflow_lookups import Remembered, existing
 from crossdock.api.bulkhead import work_of
+from crossdock.api.middleware import RequestMiddleware
+from crossdock.api.pagination import RowCursor, cursor_at, cursor_like, cursor_of_row, place_of_row, position_of
+from crossdock.api.problems import Problem, title
+from crossdock.api.problems import of as problem_of
+from crossdock.api.routing import Router, guarded, strict_json
+from crossdock.api.validation import EVENT_ID, MOST_EXACT, PLAIN
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
+
+__all__ = [
+    "EVENT_ID",
+    "MOST_EXACT",
+    "PLAIN",
+    "OpenStore",
+    "Problem",
+    "RequestMiddleware",
+    "Router",
+    "RowCursor",
+    "cursor_at",
+    "cursor_like",
+    "cursor_of_row",
+    "guarded",
+    "open_store",
+    "place_of_row",
+    "position_of",
+    "problem_of",
+    "strict_json",
+    "title",
+]
 
 #: Where the database is changes hardly ever, so that the last answer is good for a day without Airflow's database.
 _WHAT = "it has the address of the hub's database"

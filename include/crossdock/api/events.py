@@ -11,8 +11,7 @@ import msgspec
 from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.airflow_lookups import airflow_base_url
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
@@ -20,10 +19,11 @@ from crossdock.api.pagination import Limit, cursor_like
 from crossdock.api.problems import ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import EVENT_ID, MOST_EXACT, PLAIN, Timestamp
+from crossdock.app import personal_data
 from crossdock.app.event_types import event_types
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.events import cloudevents, cloudevents_protobuf
 from crossdock.events import store as event_store
 from crossdock.events.model import ORIGIN, Event, Position, parse_event_id

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.observability import alerts
 from crossdock.sync import ledger
 

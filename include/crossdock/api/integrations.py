@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.airflow_connections import Connections
 from crossdock.api.definitions import integration_added, integrations_changed
 from crossdock.api.dependencies import OpenStore
@@ -23,7 +23,7 @@ from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_changed, on_resumed
 from crossdock.app.streams import streams_by_kind
 from crossdock.core.errors import NotFound
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Work
 from crossdock.integrations import repository as integration_repository
 from crossdock.integrations import service

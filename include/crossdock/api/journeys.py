@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
 from crossdock.api.payments import AmountsDocument, BooksDocument
-from crossdock.api.personal_data import MASK, Fields
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN, QueryTimestamp
-from crossdock.app import journeys
+from crossdock.app import journeys, shown_journeys
 from crossdock.app.journey_repository import Entry
 from crossdock.app.journeys import Journey, Money, Subject
+from crossdock.app.personal_data import MASK
 from crossdock.commerce.inventory.reservation_repository import Hold, HoldState
 from crossdock.commerce.payments.amounts import PaymentState
-from crossdock.core.roles import Role
-from crossdock.db.database import Store
+from crossdock.core.roles import Caller, Role
 from crossdock.integrations.model import INTEGRATION_ID
 
 router = Router(tags=["journeys"])
-
-_NOTHING: Fields = frozenset()
-#: Kind of entry → what is personal in its detail. Of an event, its type says it.
-_PERSONAL: dict[str, Fields] = {
-    "order": frozenset({"email", "customer_name"}),
-    "mail": frozenset({"recipient"}),
-    "act": frozenset({"reason"}),
-}
-#: The kinds whose message another system or a person may have put somebody's data into.
-_QUOTING = frozenset({"run"})
 
 
 class EntryDocument(BaseModel):
@@ -131,7 +118,7 @@ def show_journey(
     """Events, steps, calls, facts, stock, mails, runs, what people did: nothing has to be switched on before."""
     after = position_of(cursor) if cursor else None
     found = journeys.read(store, subject, key, platform=platform, since=since, after=after, limit=limit)
-    is_shown = _reveal(store, caller, found)
+    is_shown = shown_journeys.reveal(store, caller, found)
     last = found.entries[-1] if found.has_more else None
     return JourneyDocument(
         subject=subject,
@@ -146,33 +133,8 @@ def show_journey(
     )
 
 
-def _reveal(store: Store, caller: Caller, found: Journey) -> bool:
-    """Decide whether *caller* sees whose journey it is. The audit trail names an order by its ID and no customer by an address."""
-    named = found.order_id or next((entry.ref for entry in found.entries if entry.ref), "")
-    with_person = [entry for entry in found.entries if _fields(entry) != _NOTHING]
-    return personal_data.reveal(
-        store,
-        caller,
-        f"journey/{found.subject}/{named}" if found.subject is not Subject.SKU else f"journey/{found.subject}",
-        [entry.detail for entry in with_person],
-        _union([_fields(entry) for entry in with_person]),
-    )
-
-
-def _union(each: Sequence[Fields]) -> Fields:
-    if any(fields is None for fields in each):
-        return None
-    return frozenset().union(*(fields for fields in each if fields))
-
-
-def _fields(entry: Entry) -> Fields:
-    if entry.kind == "event":
-        return personal_data.fields_of_data(entry.name, entry.detail)
-    return _PERSONAL.get(entry.kind, _NOTHING)
-
-
 def _entry(found: Journey, entry: Entry, *, is_shown: bool) -> EntryDocument:
-    quotes = entry.kind in _QUOTING and found.subject is not Subject.SKU
+    entry = shown_journeys.shown(found, entry, is_revealed=is_shown)
     return EntryDocument(
         at=entry.at,
         after_s=round((entry.at - found.began_at).total_seconds(), 3),
@@ -181,9 +143,9 @@ def _entry(found: Journey, entry: Entry, *, is_shown: bool) -> EntryDocument:
         name=entry.name,
         state=entry.state,
         tries=entry.tries,
-        message=MASK if entry.message and quotes and not is_shown else entry.message,
+        message=entry.message,
         ref=entry.ref,
-        detail=entry.detail if is_shown else personal_data.masked(entry.detail, _fields(entry)),
+        detail=entry.detail,
     )
 
 

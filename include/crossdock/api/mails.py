@@ -10,19 +10,19 @@ import msgspec
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.actions import Clients
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
 from crossdock.api.pagination import Limit, cursor_like
-from crossdock.api.personal_data import masked, reveal
 from crossdock.api.problems import Problem, ProblemDocument, documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import Id, Strict, not_there
 from crossdock.app import mail
+from crossdock.app.personal_data import masked, reveal
 from crossdock.commerce.mail import repository, service
 from crossdock.commerce.mail.model import Mailbox, MailRecord, MailState
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.integrations.model import INTEGRATION_ID
 
 router = Router(tags=["mails"])

@@ -6,11 +6,13 @@ import asyncio
 import os
 import re
 import uuid
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossdock.api.logged_requests import hide_in_log, shown_path
@@ -37,6 +39,10 @@ _HEADERS = {
 }
 
 
+#: Writes the answer to a problem.
+AnswerProblem = Callable[[Request, Problem], Response]
+
+
 class RequestMiddleware:
     """
     The outermost ASGI middleware.
@@ -46,8 +52,19 @@ class RequestMiddleware:
     close with unread bytes resets the connection, and the client would not see the answer (RFC 9112 9.6).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(
+        self, app: ASGIApp, *, headers: Mapping[str, str] = _HEADERS, answer: AnswerProblem | None = None
+    ) -> None:
+        """
+        Wrap *app*.
+
+        Args:
+            app: The app.
+            headers: Those of each answer that does not set its own.
+            answer: Writes the answer to a problem that no route has answered; by default as `problem+json`.
+
+        """
+        self.app, self._headers, self._answer = app, headers, answer or _as_document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,7 +80,7 @@ class RequestMiddleware:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                _set_headers(MutableHeaders(scope=message), request_id, is_read=body.is_read)
+                _set_headers(MutableHeaders(scope=message), request_id, self._headers, is_read=body.is_read)
                 _prove(scope, headers, MutableHeaders(scope=message))
             elif not body.is_read and not message.get("more_body", False):
                 await send({**message, "more_body": True})
@@ -82,7 +99,7 @@ class RequestMiddleware:
             problem = of_unforeseen(error)
             if problem.status is HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("%s %s failed (request %s)", scope["method"], shown_path(scope["path"]), request_id)
-            await problem.response(scope["path"], request_id)(scope, receive, send_with_headers)
+            await self._answer(Request(scope), problem)(scope, receive, send_with_headers)
         finally:
             hide_in_log(scope)
 
@@ -92,9 +109,13 @@ def _request_id(offered: str | None) -> str:
     return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
 
 
-def _set_headers(headers: MutableHeaders, request_id: str, *, is_read: bool) -> None:
+def _as_document(request: Request, problem: Problem) -> Response:
+    return problem.response(request.scope["path"], request.state.request_id)
+
+
+def _set_headers(headers: MutableHeaders, request_id: str, usual: Mapping[str, str], *, is_read: bool) -> None:
     headers["X-Request-Id"] = request_id
-    for name, value in _HEADERS.items():
+    for name, value in usual.items():
         headers.setdefault(name, value)
     if not is_read:
         headers["Connection"] = "close"

@@ -11,24 +11,24 @@ import msgspec
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field, StrictInt
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
 from crossdock.api.payments import BooksDocument, Currency, Gateway, ReturnUrl, Token
-from crossdock.api.personal_data import masked, reveal
 from crossdock.api.problems import incomplete
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, WithReason, not_there
 from crossdock.api.validation import COUNTRY, ORDER_ID, REFERENCE, WHOLE
 from crossdock.app.order_runs import run_id_of
 from crossdock.app.orders import not_called, order_flows
+from crossdock.app.personal_data import masked, reveal
 from crossdock.commerce.orders import placed_repository, service, steps
 from crossdock.commerce.orders.placement import Line, NewOrder, OrderState, PlacedOrder
 from crossdock.commerce.payments import repository as payment_repository
 from crossdock.commerce.payments.model import ANY_GATEWAY
 from crossdock.core.money import CURRENCIES
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.core.settings import settings
 from crossdock.db.database import Store, Work
 from crossdock.integrations.model import INTEGRATION_ID

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.actions import Clients
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.idempotency import KEYED, Keep, OneEffect
@@ -28,10 +28,11 @@ from crossdock.commerce.payments.health import GatewayHealth
 from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payment, PaymentRequest
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.money import CURRENCIES
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
+from crossdock.integrations.actions.service import OnDone
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.model import INTEGRATION_ID
@@ -303,7 +304,15 @@ async def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller]
     """Perform the gateways' actions as the caller."""
 
     def as_caller(caller: Caller) -> Payments:
-        def perform(integration: str, action: str, given: Mapping[str, Any], key: str, on_begin: OnBegin) -> Any:
+        def perform(
+            integration: str,
+            action: str,
+            given: Mapping[str, Any],
+            key: str,
+            on_begin: OnBegin,
+            *,
+            on_done: OnDone | None = None,
+        ) -> Any:
             return actions.perform(
                 store,
                 clients,
@@ -313,8 +322,8 @@ async def open_payments(store: OpenStore, clients: Clients) -> Callable[[Caller]
                 key=key,
                 actor=caller.actor,
                 on_begin=on_begin,
-                # Its payment is unresolved then, which only the payment's own routes end: they need the gateway's reference.
-                asks_person=False,
+                on_done=on_done,
+                asks_person=False,  # its payment asks
             )
 
         return Payments(store, perform)

@@ -21,6 +21,7 @@ from crossdock.api.hints import HintDocument
 from crossdock.api.validation import FORMS
 from crossdock.core.card_data import CardDataRefused
 from crossdock.core.errors import (
+    AddressRefused,
     BadRequest,
     Conflict,
     Gone,
@@ -28,13 +29,16 @@ from crossdock.core.errors import (
     IntegrationPaused,
     NotFound,
     OutcomeUnknown,
+    SystemRefused,
     Transient,
     VersionChanged,
 )
 from crossdock.core.log import logger
+from crossdock.core.pydantic_words import plain
 from crossdock.db.idempotency import KeyReused, StillRunning
 from crossdock.integrations.actions.model import InputInvalid
 from crossdock.integrations.model import FieldError, SettingsInvalid, TestRefused
+from crossdock.workflows.declared.validator import InvalidWorkflow
 
 log = logger(__name__)
 
@@ -178,6 +182,7 @@ _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (InputInvalid, HTTPStatus.UNPROCESSABLE_ENTITY, "input-invalid"),
     (TestRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "connection-test-failed"),
     (CardDataRefused, HTTPStatus.BAD_REQUEST, "card-data-refused"),
+    (InvalidWorkflow, HTTPStatus.BAD_REQUEST, "workflow-invalid"),
     (BadRequest, HTTPStatus.BAD_REQUEST, "bad-request"),
     (NotFound, HTTPStatus.NOT_FOUND, "not-found"),
     (Gone, HTTPStatus.GONE, "gone"),
@@ -191,6 +196,9 @@ _HUB_ERRORS: tuple[tuple[type[HubError], HTTPStatus, str], ...] = (
     (Transient, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     # Not 503, after which a client would try again.
     (OutcomeUnknown, HTTPStatus.BAD_GATEWAY, "outcome-unknown"),
+    # What somebody gave for a system is wrong: its credentials, its address, or what is asked of it.
+    (SystemRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "system-refused"),
+    (AddressRefused, HTTPStatus.UNPROCESSABLE_ENTITY, "address-refused"),
 )
 
 
@@ -205,6 +213,10 @@ def _of_hub_error(error: HubError) -> Problem:
     match error:
         case SettingsInvalid() | InputInvalid():
             members["errors"] = error.errors
+        case InvalidWorkflow():
+            members["errors"] = tuple(
+                FieldError(each.pointer, f"line {each.line}: {each.message} [{each.rule}]") for each in error.findings
+            )
         case CardDataRefused():
             members["errors"] = (FieldError(error.found.pointer, f"must not have a {error.found.kind}"),)
         case TestRefused():
@@ -288,8 +300,8 @@ def _expected(detail: Mapping[str, Any]) -> str:
             return (
                 "is not a cursor of this list. Send the `next_cursor` of its previous page, or none for the first page"
             )
-        return FORMS.get(detail["ctx"]["pattern"], str(detail["msg"]))
-    return _WORDS.get(kind) or str(detail["msg"])
+        return FORMS.get(detail["ctx"]["pattern"], plain(str(detail["msg"])))
+    return _WORDS.get(kind) or plain(str(detail["msg"]))
 
 
 def _form(place: tuple[int | str, ...]) -> str | None:

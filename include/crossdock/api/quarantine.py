@@ -1,19 +1,19 @@
-"""REST resources of the quarantine: list rejected records by cause, edit, replay and discard them."""
+"""REST resources of the quarantine: list rejected records by cause, edit, preview, replay and discard them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from fastapi import Query
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.events import ReplayDocument, replay_document
 from crossdock.api.idempotency import KEYED, OneEffect
@@ -33,10 +33,12 @@ from crossdock.api.selection import (
     discarded,
     not_there,
 )
-from crossdock.api.validation import PLAIN
+from crossdock.api.validation import MOST_EXACT, PLAIN
+from crossdock.app import personal_data
 from crossdock.app.streams import stream_of
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Store
+from crossdock.sync.quarantine import fix_all
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
@@ -131,6 +133,12 @@ class ItemsByNumber(Selector):
         return Selected(ids=self.item_ids)
 
 
+class ItemsAlike(Strict):
+    """The open items of the same stream and cause as one item."""
+
+    like: int = Field(ge=1, le=MOST_EXACT, description="ID of an item; those of its stream and cause are selected.")
+
+
 class DiscardItems(ItemsByNumber, BulkDiscardRequest):
     pass
 
@@ -141,6 +149,81 @@ class DiscardItemsOfCause(SelectByCause, BulkDiscardRequest):
 
 class DiscardEveryItem(SelectAll, BulkDiscardRequest):
     pass
+
+
+class DiscardItemsAlike(ItemsAlike, DiscardRequest):
+    dry_run: StrictBool = Field(False, description="Only count the selected items.")
+
+
+class Previewed(BaseModel):
+    changes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Field name of the source (dots for nested fields) → the value that each record would get.",
+    )
+
+
+class PreviewItems(ItemsByNumber, Previewed):
+    pass
+
+
+class PreviewItemsOfCause(SelectByCause, Previewed):
+    pass
+
+
+class PreviewItemsAlike(ItemsAlike, Previewed):
+    pass
+
+
+class PreviewEveryItem(SelectAll, Previewed):
+    pass
+
+
+class Fixed(BaseModel):
+    changes: dict[str, Any] = Field(
+        min_length=1, description="Field name of the source (dots for nested fields) → the new value in each record."
+    )
+
+
+class FixItems(ItemsByNumber, Fixed):
+    pass
+
+
+class FixItemsOfCause(SelectByCause, Fixed):
+    pass
+
+
+class FixItemsAlike(ItemsAlike, Fixed):
+    pass
+
+
+class FixEveryItem(SelectAll, Fixed):
+    pass
+
+
+class StillBadDocument(BaseModel):
+    cause: str = Field(description="The first rule that they would fail.")
+    items: int
+
+
+class PreviewDocument(BaseModel):
+    chosen: int = Field(description="The number of selected items.")
+    checked: int = Field(description=f"How many of them were validated, at most {fix_all.MOST:,}; the oldest first.")
+    would_load: int = Field(description="How many of those would be loaded.")
+    still_bad: list[StillBadDocument] = Field(description="Why the others would be rejected again.")
+
+
+class FixedDocument(BaseModel):
+    chosen: int = Field(description="The number of selected items.")
+    edited: list[int] = Field(description="Those that have the change now; not those in which it cannot be set.")
+
+
+class _Chosen(NamedTuple):
+    """A selection as the use cases take it."""
+
+    ids: Sequence[int]
+    cause: str | None
+    everything: bool
+    stream: str | None
 
 
 @router.get("/quarantine", summary="List quarantine items", dependencies=[guard(Role.VIEWER)])
@@ -228,19 +311,58 @@ def discard_items(
     store: OpenStore,
     caller: Operator,
     request: OneEffect,
-    body: DiscardItems | DiscardItemsOfCause | DiscardEveryItem,
+    body: DiscardItems | DiscardItemsOfCause | DiscardItemsAlike | DiscardEveryItem,
 ) -> Response:
-    ids, cause, everything = body.selected()
-
     def discard() -> DiscardedDocument:
-        items = quarantine_service.select(store, ids, cause=cause, everything=everything)
         return discarded(
-            [item.item_id for item in items],
+            _choose(store, body),
             lambda chosen: quarantine_service.discard_all(store, chosen, body.reason, actor=caller.actor),
             dry_run=body.dry_run,
         )
 
     return request.once(discard)
+
+
+@router.post(
+    "/quarantine-previews",
+    summary="Preview a replay, with a change to each record if you like; nothing is saved",
+    responses=_NONE,
+)
+def preview_replay(
+    store: OpenStore,
+    caller: Operator,  # noqa: ARG001  the guard
+    body: PreviewItems | PreviewItemsOfCause | PreviewItemsAlike | PreviewEveryItem,
+) -> PreviewDocument:
+    """Validate the selected records as a replay would, each with the changes, and count what would happen."""
+    found = fix_all.preview(store, _choose(store, body), body.changes, streams=stream_of)
+    return PreviewDocument(
+        chosen=found.chosen,
+        checked=found.checked,
+        would_load=found.would_load,
+        still_bad=[StillBadDocument(cause=cause, items=items) for cause, items in found.still_bad],
+    )
+
+
+@router.post(
+    "/quarantine-fixes",
+    summary="Make one change to many records; nothing is loaded until they are replayed",
+    response_model=FixedDocument,
+    responses=_NONE | KEYED,
+)
+def fix_items(
+    store: OpenStore,
+    caller: Operator,
+    request: OneEffect,
+    body: FixItems | FixItemsOfCause | FixItemsAlike | FixEveryItem,
+) -> Response:
+    """Make the same change to each selected record, at most 5,000 at once. Preview it first: `/quarantine-previews`."""
+
+    def fix() -> FixedDocument:
+        ids = _choose(store, body)
+        edited = fix_all.edit_all(store, ids, body.changes, streams=stream_of, actor=caller.actor)
+        return FixedDocument(chosen=len(ids), edited=edited)
+
+    return request.once(fix)
 
 
 @router.post(
@@ -251,15 +373,29 @@ def discard_items(
     responses=_NONE | KEYED,
 )
 def replay_items(
-    store: OpenStore, caller: Operator, request: OneEffect, body: ItemsByNumber | SelectByCause | SelectAll
+    store: OpenStore, caller: Operator, request: OneEffect, body: ItemsByNumber | SelectByCause | ItemsAlike | SelectAll
 ) -> Response:
     """Request a replay. It starts within a second; `/replays/{replay_id}` shows its progress and can stop it."""
-    ids, cause, everything = body.selected()
-    return request.once(
-        lambda: replay_document(
-            quarantine_replay.request(store, ids, cause=cause, everything=everything, actor=caller.actor)
+
+    def replay() -> ReplayDocument:
+        ids, cause, everything, stream = _chosen(store, body)
+        return replay_document(
+            quarantine_replay.request(store, ids, cause=cause, everything=everything, stream=stream, actor=caller.actor)
         )
-    )
+
+    return request.once(replay)
+
+
+def _choose(store: Store, body: Selector | ItemsAlike) -> list[int]:
+    ids, cause, everything, stream = _chosen(store, body)
+    return quarantine_service.choose(store, ids, cause=cause, everything=everything, stream=stream)
+
+
+def _chosen(store: Store, body: Selector | ItemsAlike) -> _Chosen:
+    if isinstance(body, ItemsAlike):
+        stream, cause = quarantine_service.alike(store, body.like)
+        return _Chosen((), cause, everything=False, stream=stream)
+    return _Chosen(*body.selected(), stream=None)
 
 
 def _item(store: Store, item_id: int) -> ItemDocument:

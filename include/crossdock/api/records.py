@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from crossdock.api import personal_data
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.streams import StreamId, find_stream
 from crossdock.api.validation import PLAIN, QueryTimestamp
-from crossdock.core.roles import Role
+from crossdock.app import personal_data
+from crossdock.core.roles import Caller, Role
 from crossdock.sync import records
 from crossdock.sync.quarantine.repository import Waiting
 

@@ -117,18 +117,30 @@ class StrictRequest(Request):
             CardDataRefused: It has card data.
 
         """
-        try:
-            text = (await self.body()).decode()
-            document = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique, parse_float=_finite)
-        except RecursionError as error:
-            raise _unprocessable(f"it nests deeper than {_DEEPEST} levels") from error
-        except ValueError as error:
-            if isinstance(error, json.JSONDecodeError):
-                raise
-            raise json.JSONDecodeError(str(error), "", 0) from error
-        _refuse_deep(document, _DEEPEST)
-        refuse_card_data(document)
-        return document
+        return strict_json(await self.body())
+
+
+def strict_json(body: bytes) -> Any:
+    """
+    Parse *body*.
+
+    Raises:
+        json.JSONDecodeError: It is not JSON.
+        Problem: 422, for JSON that no table of ours can store.
+        CardDataRefused: It has card data.
+
+    """
+    try:
+        document = json.loads(body.decode(), parse_constant=_refuse, object_pairs_hook=_unique, parse_float=_finite)
+    except RecursionError as error:
+        raise _unprocessable(f"it nests deeper than {_DEEPEST} levels") from error
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise
+        raise json.JSONDecodeError(str(error), "", 0) from error
+    _refuse_deep(document, _DEEPEST)
+    refuse_card_data(document)
+    return document
 
 
 def _unprocessable(what: str) -> Problem:

@@ -9,22 +9,21 @@ import msgspec
 from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
-from crossdock.api import personal_data
 from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.integration_health import CallsDocument
-from crossdock.api.pagination import Limit, cursor_like
+from crossdock.api.pagination import Limit, RowCursor, cursor_like, cursor_of_row, place_of_row
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
+from crossdock.app import personal_data, shown_runs
 from crossdock.app.streams import dataset_of
 from crossdock.core.roles import Role
 from crossdock.http import call_metrics
 from crossdock.sync import landing, ledger, run_rows_repository
-from crossdock.sync.dataset import LONGEST_INDEXED
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, Mode, RunState
-from crossdock.sync.run_rows_repository import Outcome, Place, Row
+from crossdock.sync.run_rows_repository import Outcome, Row
 
 router = Router(prefix="/runs", tags=["runs"])
 
@@ -45,7 +44,7 @@ class WarningDocument(BaseModel):
     rule: str
     message: str
     records: int
-    examples: list[str] = Field(description="IDs of some of the records.")
+    examples: list[str] = Field(description="IDs of some of the records, masked where they may be a personal key.")
 
 
 class RunDocument(BaseModel):
@@ -118,12 +117,6 @@ class RowsPage(BaseModel):
 
 RunId = Annotated[str, Path(max_length=200, pattern=PLAIN)]
 _NONE: dict[int | str, dict[str, Any]] = {404: {"model": ProblemDocument, "description": "There is no such run."}}
-#: The outcome, the version and, in hexadecimal, the record's ID, which may have any character: at most four bytes, or one
-#: that UTF-8 cannot hold, written with six.
-_ROW_CURSOR = r"^(inserted|updated|rejected|held)\.-?[0-9]{1,19}\.([0-9a-f]{2})+$"
-_LONGEST_ROW_CURSOR = 30 + 12 * LONGEST_INDEXED
-#: The largest that PostgreSQL stores.
-_LAST_VERSION = 2**63 - 1
 
 #: Microseconds since 1970, and the run's id.
 _CURSOR = r"^[0-9]{1,16}\.[A-Za-z0-9_.-]{1,150}$"
@@ -184,7 +177,7 @@ def list_rows(
     store: OpenStore,
     run_id: RunId,
     outcome: Annotated[Outcome | None, Query(description="Only rows with this outcome.")] = None,
-    cursor: Annotated[str | None, cursor_like(_ROW_CURSOR, longest=_LONGEST_ROW_CURSOR)] = None,
+    cursor: RowCursor = None,
     limit: Limit = 50,
 ) -> RowsPage:
     """
@@ -200,7 +193,7 @@ def list_rows(
             dataset_of(run.dataset),
             run,
             outcome=outcome,
-            after=_place_of_row(cursor) if cursor else None,
+            after=place_of_row(cursor) if cursor else None,
             limit=limit + 1,
         )
     page = found[:limit]
@@ -209,26 +202,12 @@ def list_rows(
         stream=run.stream,
         counts=_counts(run.counts),
         rows=[_row(row, run.dataset) for row in page],
-        next_cursor=_cursor_of_row(page[-1]) if len(found) > limit else None,
+        next_cursor=cursor_of_row(page[-1].place) if len(found) > limit else None,
     )
 
 
 def _row(row: Row, dataset: str) -> RowDocument:
-    fields = msgspec.structs.asdict(row)
-    key, record_id = row.record_key, personal_data.masked_id(row.record_id, row.record_key, dataset)
-    return RowDocument(**{**fields, "record_id": record_id, "record_key": personal_data.masked_key(key, dataset)})
-
-
-def _cursor_of_row(row: Row) -> str:
-    record_id, version, outcome = row.place
-    return f"{outcome}.{version}.{record_id.encode().hex()}"
-
-
-def _place_of_row(cursor: str) -> Place:
-    """Read the place in a cursor. Bytes that are no text of ours are a place, too: PostgreSQL knows all but NUL."""
-    outcome, version, record_id = cursor.split(".")
-    number = max(-_LAST_VERSION, min(_LAST_VERSION, int(version)))
-    return bytes.fromhex(record_id).decode(errors="replace").replace("\x00", ""), number, outcome
+    return RowDocument(**msgspec.structs.asdict(shown_runs.shown_row(row, dataset)))
 
 
 def _cursor_of(run: Run) -> str:
@@ -251,7 +230,7 @@ def _document(run: Run) -> RunDocument:
         backfill_day=run.request.backfill_day,
         counts=_counts(run.counts),
         lines=_counts(run.lines),
-        warnings=[WarningDocument(**msgspec.to_builtins(warned)) for warned in run.warnings],
+        warnings=[WarningDocument(**msgspec.structs.asdict(warned)) for warned in shown_runs.shown_warnings(run)],
         balanced=run.counts.balanced and run.lines.balanced,
     )
 

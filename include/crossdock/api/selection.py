@@ -10,10 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from crossdock.api.problems import ProblemDocument
 from crossdock.api.validation import MOST_EXACT, NOT_BLANK, PLAIN
-from crossdock.db.bulk_edit import Discarded
-
-#: Discarded by one request, in one transaction: it holds back every event until it ends.
-_MOST_DISCARDED = 1_000
+from crossdock.db.bulk_edit import MOST_DISCARDED, Discarded
 
 Id = Annotated[int, Path(ge=1, le=MOST_EXACT)]
 Ids = Annotated[list[Annotated[int, Field(ge=1, le=MOST_EXACT)]], Field(min_length=1, max_length=10_000)]
@@ -82,14 +79,14 @@ class DiscardedDocument(BaseModel):
 
     chosen: int = Field(description="The number of selected items.")
     closed: list[int] = Field(
-        description=f"The ids of the discarded items, at most {_MOST_DISCARDED:,} per request; empty in a dry run. "
+        description=f"The ids of the discarded items, at most {MOST_DISCARDED:,} per request; empty in a dry run. "
         "Repeat the request for the rest."
     )
 
 
 def discarded(ids: Sequence[int], close: Callable[[Sequence[int]], Discarded], *, dry_run: bool) -> DiscardedDocument:
     """Call *close* with as many of *ids* as one request may discard; in a dry run only count them."""
-    closed = () if dry_run else close(ids[:_MOST_DISCARDED]).closed
+    closed = () if dry_run else close(ids[:MOST_DISCARDED]).closed
     return DiscardedDocument(chosen=len(ids), closed=list(closed))
 
 

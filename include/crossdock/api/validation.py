@@ -20,9 +20,12 @@ PAYMENT_ID = r"^pay_[0-9a-f]{32}$"
 REFERENCE = r"^[A-Za-z0-9._-]{1,64}$"
 CURRENCY = r"^[A-Z]{3}$"
 COUNTRY = r"^[A-Z]{2}$"
+#: Text with at least one visible character: all else counts as blank, as with Python's `strip`.
+NOT_BLANK = r"[^\s\x00-\x20\x7f-\xa0]"
 #: Pattern → what it means, for whoever did not match it: nobody should have to read a regular expression.
 FORMS = {
     PLAIN: "must be plain text without control characters",
+    NOT_BLANK: "must not be blank",
     EVENT_ID: "must be the ID of an event, such as 1-4711",
     ORDER_ID: "must be the ID of an order: ord_ and 32 hexadecimal digits",
     PAYMENT_ID: "must be the ID of a payment: pay_ and 32 hexadecimal digits",
@@ -32,9 +35,6 @@ FORMS = {
     INTEGRATION_ID: "must have 2 to 63 lowercase letters, digits or _, and start with a letter, such as shop_eu",
     ROUTE_NAME: "must have 1 to 63 lowercase letters, digits, - or _, and start with a letter, such as on-call",
 }
-
-#: Text with at least one visible character: all else counts as blank, as with Python's `strip`.
-NOT_BLANK = r"[^\s\x00-\x20\x7f-\xa0]"
 
 #: The largest whole number that every JSON parser keeps exact (RFC 7493). There will never be more ids than that.
 MOST_EXACT = 2**53 - 1

@@ -8,16 +8,16 @@ import msgspec
 from fastapi import Path, Response
 from pydantic import BaseModel, Field, StrictInt
 
-from crossdock.api.access import Caller, guard
+from crossdock.api.access import guard
 from crossdock.api.dependencies import OpenStore
 from crossdock.api.if_match import IfMatch, etag
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, not_there
-from crossdock.api.validation import WHOLE
+from crossdock.api.validation import PLAIN, WHOLE
 from crossdock.commerce.inventory import warehouses
 from crossdock.commerce.inventory.warehouses import Declared, ReservedBy, Warehouse
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 
 router = Router(prefix="/warehouses", tags=["orders"])
 
@@ -30,6 +30,10 @@ _MOST_MINOR = 999_999_999_999
 class WarehouseBody(Strict):
     """What is declared of a warehouse. A field that is not given has its default."""
 
+    name: (
+        Annotated[str, Field(min_length=1, max_length=100, pattern=PLAIN, description="What people call it, as Lyon.")]
+        | None
+    ) = None
     priority: Annotated[StrictInt, Field(ge=0, le=1_000_000, description="The lowest is taken first."), WHOLE] = 100
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2.")] | None = None
     parcel_cost_minor: Annotated[
@@ -61,6 +65,7 @@ class WarehouseDocument(BaseModel):
     """A warehouse."""
 
     warehouse_id: str
+    name: str | None
     priority: int
     country: str | None
     parcel_cost_minor: int

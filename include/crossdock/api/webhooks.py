@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from crossdock.api.access import Caller, Guard
+from crossdock.api.access import Guard
 from crossdock.api.airflow_lookups import Remembered, existing
 from crossdock.api.bulkhead import WEBHOOKS, Busy, RequestWork, work_of
 from crossdock.api.dependencies import OpenStore
@@ -22,7 +22,7 @@ from crossdock.app.on_webhook_received import webhook_of
 from crossdock.app.streams import datasets_of
 from crossdock.core.errors import NotFound
 from crossdock.core.log import logger
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import service as webhook_service
 from crossdock.events.webhooks_in.meaning import Understood

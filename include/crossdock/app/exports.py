@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 from psycopg.types.string import TextLoader
 
 from crossdock.core.errors import BadRequest, NotFound
+from crossdock.core.export_formats import ExportFormat
 from crossdock.db import views
 from crossdock.db.database import Store
 from crossdock.observability import audit
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Format = Literal["parquet", "csv"]
 
 #: So many rows are in memory at a time.
 _ROWS = 10_000
@@ -29,7 +28,7 @@ def export(
     store: Store,
     name: str,
     file: IO[bytes],
-    form: Format,
+    form: ExportFormat,
     *,
     personal: bool = False,
     for_spreadsheets: bool = False,
@@ -58,7 +57,7 @@ def export(
     with store.transaction() as work:
         work.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         work.execute("SET LOCAL TimeZone = 'UTC'")
-        if form == "csv":
+        if form is ExportFormat.CSV:
             return _write_csv(work, _selected(work, place, for_spreadsheets=for_spreadsheets), file, progress)
         return _write_parquet(work, place, file, progress)
 

@@ -161,9 +161,9 @@ def _nothing(subject: Subject, key: str, found: _Found) -> NotFound:
     since = utc_text(found.since)
     if subject is Subject.CUSTOMER:
         # An error is logged, and the key is somebody's address.
-        return NotFound(f"Nothing happened to that customer since {since}. Ask with an earlier `since`")
+        return NotFound(f"Nothing happened to that customer since {since}. Ask from an earlier time on")
     return NotFound(
-        f"Nothing happened to {subject} {key!r} since {since}. Write it as its platform does, or ask with an earlier `since`",
+        f"Nothing happened to {subject} {key!r} since {since}. Write it as its platform does, or ask from an earlier time on",
         hint=Hint(HintId.LIST_QUARANTINE),
     )
 

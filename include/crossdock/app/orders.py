@@ -49,6 +49,7 @@ from crossdock.integrations import repository as registry
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Document, Done, Ended, Failed, Refused, Unknown
 from crossdock.integrations.actions.ports import OpenClient
+from crossdock.integrations.actions.service import OnDone
 from crossdock.integrations.attempts import repository as attempts
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.attempts.service import OnBegin
@@ -91,7 +92,15 @@ class Calls:
     def payments(self, call: StepCall) -> Payments:
         """Open the use cases of payments for a step. A process whose step was taken over by another one sends nothing."""
 
-        def perform(integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
+        def perform(
+            integration: str,
+            action: str,
+            given: Document,
+            key: str,
+            on_begin: OnBegin,
+            *,
+            on_done: OnDone | None = None,
+        ) -> Ended:
             def begins(work: Work) -> None:
                 call.refuse_replaced(work)
                 on_begin(work)
@@ -103,12 +112,13 @@ class Calls:
                 action,
                 given,
                 key=key,
-                actor=call.actor,
+                actor=None,  # a payment has entries of its own
                 on_begin=begins,
+                on_done=on_done,
                 asks_person=False,  # the step asks
             )
 
-        return Payments(self.store, perform)
+        return Payments(self.store, perform, asks_person=False)  # the step asks
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from crossdock.cli.command_groups import LazyCommand, LazyCommandGroup
 from crossdock.cli.exit_codes import Exit, exit_of_error
 from crossdock.cli.interrupts import INTERRUPTED
 from crossdock.core.errors import HubError
+from crossdock.core.pydantic_words import plain
 
 
 class Commands(LazyCommandGroup):
@@ -47,9 +48,6 @@ class Commands(LazyCommandGroup):
         "sync": LazyCommand("crossdock.cli.sync:sync", "Sync a stream from its source."),
         "backfill": LazyCommand("crossdock.cli.backfill:backfill", "Read past days again."),
         "show": LazyCommand("crossdock.cli.show:show", "Show a record as it is, or as it was."),
-        "verify-dataset": LazyCommand(
-            "crossdock.cli.verify_dataset:verify_dataset", "Compare the hub with a dataset file, row by row."
-        ),
         "runs": LazyCommand("crossdock.cli.runs:runs", "List recent runs."),
         "run": LazyCommand("crossdock.cli.runs:app", "Show one run."),
         "quarantine": LazyCommand(
@@ -69,6 +67,9 @@ class Commands(LazyCommandGroup):
         ),
         "order": LazyCommand(
             "crossdock.cli.orders:app", "Place, follow and compensate orders, and decide about their steps."
+        ),
+        "workflow": LazyCommand(
+            "crossdock.cli.workflows:app", "Validate, test and store workflows that people declare in a file."
         ),
         "decisions": LazyCommand("crossdock.cli.decisions:app", "List what waits for a person, and decide."),
         "trace": LazyCommand(
@@ -96,6 +97,9 @@ class Commands(LazyCommandGroup):
         "login": LazyCommand("crossdock.cli.login:login", "Log in to a hub on another machine."),
         "logout": LazyCommand("crossdock.cli.login:logout", "Forget the login."),
         "sandbox": LazyCommand("crossdock.cli.sandbox:app", "Control the simulated retailer: change, break, repair."),
+        "verify-dataset": LazyCommand(
+            "crossdock.cli.verify_dataset:verify_dataset", "Compare the hub with a dataset file, row by row."
+        ),
         "bench": LazyCommand("crossdock.cli.bench:app", "Measure speed beside other tools."),
         "profile": LazyCommand("crossdock.cli.profile:app", "Show where the time of a sync goes."),
         "new": LazyCommand(
@@ -190,6 +194,8 @@ def _report(error: HubError | TyperException, code: int, *, as_json: bool) -> No
     from crossdock.cli.hints import phrase, with_hint  # noqa: PLC0415
     from crossdock.client.hub import HubRefused  # noqa: PLC0415
 
+    if isinstance(error, TyperException):
+        error.message = plain(error.message)
     message = error.format_message() if isinstance(error, TyperException) else str(error)
     hint = error.hint if isinstance(error, HubError) else None
     if isinstance(error, TyperException) and not as_json:

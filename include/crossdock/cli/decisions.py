@@ -41,7 +41,8 @@ def list_decisions(
     everything: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
     mine: Annotated[bool, typer.Option("--mine", help="Only those that you may decide.")] = False,
     about: Annotated[
-        str | None, typer.Option(help="Only about this: the ID of an order; of an attempt, INTEGRATION/KEY.")
+        str | None,
+        typer.Option(help="Only about this: the ID of an order or a payment; of an attempt, INTEGRATION/KEY."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
@@ -61,6 +62,10 @@ def decide(
     decision_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="As ./hub decisions list shows it.")],
     choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
     reason: Annotated[str, typer.Option(help="How you know. Kept in the audit trail.")],
+    ref: Annotated[
+        str | None,
+        typer.Option(help="Of a payment's call that was done: the gateway's reference of what it did."),
+    ] = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
@@ -69,7 +74,7 @@ def decide(
 
     Example: ./hub decisions decide 7 done --reason "it is in the dashboard"
     """
-    body = {"choice": choice, "reason": reason}
+    body = {"choice": choice, "reason": reason, **({"ref": ref} if ref else {})}
     found = repeatable.send(path_of("decisions", decision_id, "decide"), body, key)
     if as_json:
         console.show_json(found)

@@ -15,11 +15,12 @@ from crossdock.cli.options import Json
 from crossdock.cli.psql import refuse_no_reason
 from crossdock.cli.session import local_store
 from crossdock.core.errors import BadRequest
+from crossdock.core.export_formats import ExportFormat
 
 
 def export(
     dataset: Annotated[str, typer.Argument(help="A view: orders, order_lines, products, inventory, events …")],
-    form: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    form: Annotated[ExportFormat, typer.Option("--format", help="What the file is written as.")] = ExportFormat.PARQUET,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="The file; DATASET.FORMAT in this folder if absent.")
     ] = None,
@@ -40,8 +41,6 @@ def export(
     """
     from crossdock.app import exports  # noqa: PLC0415  loads the database driver
 
-    if form not in ("parquet", "csv"):
-        raise BadRequest(f"There is no format {form!r}. Use parquet or csv")
     if personal:
         refuse_no_reason(reason)
     exports.find(dataset)
@@ -57,7 +56,7 @@ def export(
                     store,
                     dataset,
                     file,
-                    "csv" if form == "csv" else "parquet",
+                    form,
                     personal=personal,
                     for_spreadsheets=for_spreadsheets,
                     progress=lambda count: bar.update(f"{count:,} rows"),

@@ -182,7 +182,10 @@ def compensate(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json
 
     Example: ./hub order compensate ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the customer called"
     """
-    _show(repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key), as_json=as_json)
+    order = repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key)
+    _show(order, as_json=as_json)
+    if not as_json and order["state"] != "cancelled":
+        console.say(f"Its undo begins now. To see how far it is: ./hub order show {order_id}")
 
 
 @app.command("retry")
@@ -229,8 +232,9 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
         console.show_json(order)
         return
     reason = f" ({order['reason']})" if order["reason"] else ""
+    title = f"{order['order_id']}: {order['state']}{reason}, {order['total_minor']:,} {order['currency']} (minor units)"
     console.show_table(
-        f"{order['order_id']}: {order['state']}{reason}, {order['total_minor']:,} {order['currency']} (minor units)",
+        title,
         ["step", "", "state", "tries", "began", "message"],
         [
             [
@@ -243,7 +247,7 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
             ]
             for step in order["steps"]
         ],
-        empty="No step has begun yet.",
+        empty=f"{title}\nNo step has begun yet. To see how far it is: ./hub order show {order['order_id']}",
     )
     if order["reason_given"]:
         console.show(order["reason_given"], heading="reason given ")

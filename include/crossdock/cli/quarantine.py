@@ -1,4 +1,4 @@
-"""./hub quarantine: list, edit, replay and discard rejected records."""
+"""./hub quarantine: list, edit, preview, replay and discard rejected records."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ import typer
 
 from crossdock.cli import console, selection
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.consent import confirm
+from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.selection import (
+    FEW,
     Cause,
     Changes,
     Everything,
     File,
+    Like,
+    changes_from,
     edit_from,
     refuse_unknown_state,
     selection_of,
 )
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
+from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 
-app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="List, edit, replay and discard rejected records.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="List, edit, preview, replay and discard rejected records."
+)
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
 ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")]
 
@@ -39,24 +47,30 @@ def list_items(
     as_json: Json = False,
 ) -> None:
     """
-    List quarantine items, and the causes of the open ones.
+    List quarantine items, and the causes of the open ones; of one run, its items alone.
 
     Example: ./hub quarantine list --stream orders --cause order_total_is_right
     """
     refuse_unknown_state(state, _STATES)
     api = hub_api()
     of_stream = stream_id(api, stream)
-    groups = api.get("/quarantine-causes", stream=of_stream).document["causes"]
+    groups = [
+        group
+        for group in api.get("/quarantine-causes", stream=of_stream).document["causes"]
+        # How many of a cause a run rejected, nobody counts: its items are listed.
+        if run is None and cause in (None, group["cause"])
+    ]
     items = api.pages("/quarantine", "items", limit=limit, stream=of_stream, cause=cause, run=run, state=state)
     if as_json:
         console.show_json({"causes": groups, "items": items, "has_more": items.has_more})
         return
-    console.show_table(
-        "Open, by cause",
-        ["stream", "cause", "items", "values", "what to do"],
-        [[group["stream"], group["cause"], group["items"], _values(group), group["message"]] for group in groups],
-        empty="The quarantine is empty.",
-    )
+    if run is None:
+        console.show_table(
+            "Open, by cause",
+            ["stream", "cause", "items", "values", "what to do"],
+            [[group["stream"], group["cause"], group["items"], _values(group), group["message"]] for group in groups],
+            empty="The quarantine is empty." if cause is None else f"No open item has the cause {cause}.",
+        )
     console.show_table(
         f"Items ({state})",
         ["item", "key", "version", "cause", "value", "seen"],
@@ -103,16 +117,25 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
 
 @app.command("fix")
 def fix(
-    item_id: Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")],
+    item_id: Annotated[int | None, typer.Argument(help="Item ID; to list them: ./hub quarantine list")] = None,
     changes: Changes = None,
     file: File = None,
+    like: Like = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
     as_json: Json = False,
 ) -> None:
     """
-    Fix a record; nothing is loaded until you replay it.
+    Fix a record, or make the same change to all like it; nothing is loaded until you replay it.
 
     Example: ./hub quarantine fix 11 --set quantityOnStock=5
     """
+    if (item_id is None) == (like is None):
+        raise BadRequest("Say what to fix: one item ID such as 11, or --all-like 11")
+    if item_id is None:
+        if file is not None:
+            raise BadRequest("--file replaces one record. For all like it, say what to change: --set FIELD=VALUE")
+        _fix_all({"like": like, **edit_from(changes, None, whole="record")}, yes=yes, as_json=as_json)
+        return
     edit = edit_from(changes, file, whole="record")
     found = hub_api().patch(path_of("quarantine", item_id), edit).document
     is_edited = found["item"]["is_edited"]
@@ -124,6 +147,55 @@ def fix(
         _show_verdict(item_id, found["failures"], is_edited=is_edited)
     if found["failures"]:
         raise typer.Exit(Exit.PARTIAL)
+
+
+def _fix_all(body: dict[str, Any], *, yes: bool, as_json: bool) -> None:
+    """Say what the change would do, ask, and make it to each record."""
+    api = hub_api()
+    preview = api.post("/quarantine-previews", body).document
+    if not as_json:
+        _show_preview(preview)
+    if preview["chosen"] > FEW:
+        confirm(f"{counted(preview['chosen'], 'record')} would be edited", yes=yes)
+    fixed = api.post("/quarantine-fixes", body).document
+    if as_json:
+        console.show_json({**fixed, "preview": preview})
+    else:
+        console.success(f"Edited {len(fixed['edited']):,} of {counted(fixed['chosen'], 'record')}.")
+        console.say(f"To replay them: ./hub quarantine replay --all-like {body['like']}")
+    if preview["still_bad"]:
+        raise typer.Exit(Exit.PARTIAL)
+
+
+@app.command("preview")
+def preview(
+    item_ids: Annotated[list[int] | None, typer.Argument(help="IDs of the items.")] = None,
+    cause: Cause = None,
+    everything: Everything = False,
+    like: Like = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Say what a replay would do, with a change to each record if you like. Nothing is saved.
+
+    Example: ./hub quarantine preview --all-like 11 --set quantityOnStock=5
+    """
+    chosen = selection_of(item_ids, cause=cause, everything=everything, ids_field="item_ids", like=like)
+    found = hub_api().post("/quarantine-previews", {**chosen, **changes_from(changes)}).document
+    if as_json:
+        console.show_json(found)
+    else:
+        _show_preview(found)
+
+
+def _show_preview(found: dict[str, Any]) -> None:
+    bad = found["checked"] - found["would_load"]
+    console.say(f"Would load {found['would_load']:,}, still bad {bad:,}.")
+    if found["checked"] < found["chosen"]:
+        console.say(f"Of the first {found['checked']:,} of {counted(found['chosen'], 'record')}.")
+    for still in found["still_bad"]:
+        console.error(f"{counted(still['items'], 'record')} would fail {still['cause']}")
 
 
 def _show_verdict(item_id: int, failures: list[dict[str, Any]], *, is_edited: bool) -> None:
@@ -143,6 +215,7 @@ def replay(
     item_ids: Annotated[list[int] | None, typer.Argument(help="IDs of the items to replay.")] = None,
     cause: Cause = None,
     everything: Everything = False,
+    like: Like = None,
     as_json: Json = False,
 ) -> None:
     """
@@ -150,7 +223,7 @@ def replay(
 
     Example: ./hub quarantine replay 11 12
     """
-    body = selection_of(item_ids, cause=cause, everything=everything, ids_field="item_ids")
+    body = selection_of(item_ids, cause=cause, everything=everything, ids_field="item_ids", like=like)
     api = hub_api(starts_runs=True)
     ended = follow_replay(api, api.post("/quarantine-replays", body).document)
     show_end(ended, "loaded", "To see what failed again: ./hub quarantine list", as_json=as_json)

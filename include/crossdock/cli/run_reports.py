@@ -60,7 +60,7 @@ def show_run(run: Run) -> None:
     """Show a run with its outcomes and calls, and what to do next."""
     counts, lines = run["counts"], run["lines"]
     console.show(f"  {run['mode']}  {run['state']}  {run['seconds']:.1f} s", heading=run["run_id"])
-    console.show(f"  {counts['read']:,} read {_sign(counts)} {outcomes(counts)}")
+    console.show(f"  {counts['read']:,} read{_became(run)}")
     if lines["read"]:
         console.show(f"  {counted(lines['read'], 'line')} {_sign(lines)} {outcomes(lines)}")
     for finding in run["drift"] or ():
@@ -115,6 +115,15 @@ def _sign(counts: Mapping[str, int]) -> str:
     return "=" if 2 * counts["read"] == sum(counts.values()) else "≠"
 
 
+def _became(run: Run) -> str:
+    """Say what became of the records. Of a run that has not ended well, none that were read says nothing of the source."""
+    counts = run["counts"]
+    if counts["read"]:
+        return f" {_sign(counts)} {outcomes(counts)}"
+    is_nothing_new = run["state"] == "done" and not run["keys"]
+    return ": the source has nothing new in the window" if is_nothing_new else ""
+
+
 def calls(usage: Mapping[str, Any]) -> str:
     """Format the calls that a run made: `12 calls, 3 retries, 2 errors; P50 3 ms, P95 11 ms`."""
     names = {
@@ -128,7 +137,12 @@ def calls(usage: Mapping[str, Any]) -> str:
     parts = ", ".join([counted(usage["calls"], "call"), *rest])
     if usage["p50_ms"] is None or usage["p95_ms"] is None:
         return parts
-    return f"{parts}; P50 {usage['p50_ms']:.3g} ms, P95 {usage['p95_ms']:.3g} ms"
+    return f"{parts}; P50 {_ms(usage['p50_ms'])}, P95 {_ms(usage['p95_ms'])}"
+
+
+def _ms(value: float) -> str:
+    """Write milliseconds: three digits, or all of a large number."""
+    return f"{value:,.0f} ms" if value >= 1_000 else f"{value:.3g} ms"  # noqa: PLR2004  a second
 
 
 def next_step(run: Run) -> str:
@@ -145,7 +159,8 @@ def next_step(run: Run) -> str:
         case "held":
             return f"If the source is correct: ./hub sync {stream} --full --allow-shrink"
         case "failed":
-            return f"After the cause is fixed: ./hub sync {stream}"
+            whole = " --full" if run["mode"] == "full" else ""
+            return f"After the cause is fixed: ./hub sync {stream}{whole}"
         case _:
             return f"The run is still running: ./hub run show {run['run_id']}"
 

@@ -20,6 +20,9 @@ from crossdock.core.errors import BadRequest, Conflict, NotFound
 
 Cause = Annotated[str | None, typer.Option(help="Select all open ones of this cause.")]
 Everything = Annotated[bool, typer.Option("--all", help="Select all open ones.")]
+Like = Annotated[
+    int | None, typer.Option("--all-like", metavar="ID", help="Select all open ones of this item's stream and cause.")
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option(
@@ -32,7 +35,7 @@ File = Annotated[
 ]
 
 #: Up to this many are discarded without a question: a person can check them by eye.
-_FEW = 10
+FEW = 10
 
 
 def refuse_unknown_state(state: str, states: Collection[str]) -> None:
@@ -47,7 +50,9 @@ def refuse_unknown_state(state: str, states: Collection[str]) -> None:
         raise BadRequest(f"There is no state {state!r}. States: {', '.join(states)}")
 
 
-def selection_of(ids: Sequence[int] | None, *, cause: str | None, everything: bool, ids_field: str) -> dict[str, Any]:
+def selection_of(
+    ids: Sequence[int] | None, *, cause: str | None, everything: bool, ids_field: str, like: int | None = None
+) -> dict[str, Any]:
     """
     Build the part of a request that selects items, in exactly one way.
 
@@ -55,10 +60,12 @@ def selection_of(ids: Sequence[int] | None, *, cause: str | None, everything: bo
         BadRequest: no way or several ways were used.
 
     """
-    if sum((bool(ids), cause is not None, everything)) != 1:
+    if sum((bool(ids), cause is not None, everything, like is not None)) != 1:
         raise BadRequest("Select in exactly one way: IDs such as 11 12, or --cause CAUSE, or --all")
     if ids:
         return {ids_field: list(ids)}
+    if like is not None:
+        return {"like": like}
     return {"all": True} if everything else {"cause": cause}
 
 
@@ -73,11 +80,22 @@ def edit_from(changes: list[str] | None, file: Path | None, *, whole: str) -> di
     if bool(changes) == bool(file):
         raise BadRequest("Say what to change: --set FIELD=VALUE (may be repeated), or --file FILE.json")
     if file is None:
-        return {"changes": dict(map(_assignment, changes or []))}
+        return changes_from(changes)
     try:
         return {whole: json.loads(file.read_bytes())}
     except ValueError as error:
         raise BadRequest(f"{file} is not JSON: {error}") from error
+
+
+def changes_from(changes: list[str] | None) -> dict[str, Any]:
+    """
+    Build the part of a request that says what each record gets; without *changes*, that is nothing.
+
+    Raises:
+        BadRequest: one is not FIELD=VALUE.
+
+    """
+    return {"changes": dict(map(_assignment, changes or []))}
 
 
 def add_discard(app: typer.Typer, what: str, path: str, ids_field: str, *, doc: str) -> None:
@@ -106,7 +124,7 @@ def add_discard(app: typer.Typer, what: str, path: str, ids_field: str, *, doc: 
         body = {**selection_of(ids, cause=cause, everything=everything, ids_field=ids_field), "reason": reason}
         api = hub_api()
         chosen = int(api.post(path, {**body, "dry_run": True}).document["chosen"])
-        if chosen > _FEW:
+        if chosen > FEW:
             confirm(f"{counted(chosen, what.removesuffix('s'))} would be discarded", yes=yes)
         closed = _discard(api, path, body, ids_field, what, chosen)
         _show_discarded(closed, chosen, what, as_json=as_json)

@@ -39,9 +39,17 @@ def up(
         running = lifecycle.up(progress=bar.update, shop=lifecycle.shop_of(dataset) if dataset else None)
     seconds = round(time.monotonic() - started_at, 1)
     if as_json:
-        console.show_json({"airflow_url": running.airflow_url, "sandbox_url": running.sandbox_url, "seconds": seconds})
+        console.show_json(
+            {
+                "airflow_url": running.airflow_url,
+                "pages_url": running.pages_url,
+                "sandbox_url": running.sandbox_url,
+                "seconds": seconds,
+            }
+        )
         return
     console.success(f"Running after {seconds} s: {running.airflow_url}  (login: ./hub status --password)")
+    console.say(f"What needs you: {running.pages_url}")
     console.say("To sync the inventory: ./hub sync inventory --full")
 
 

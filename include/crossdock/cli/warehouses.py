@@ -20,7 +20,7 @@ app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Warehouses that 
 _NEITHER = "none"
 #: The ETag of a warehouse that is not there yet.
 _NOT_THERE = '"0"'
-_DECLARED = ("priority", "country", "parcel_cost_minor", "reserved_by", "same_as")
+_DECLARED = ("name", "priority", "country", "parcel_cost_minor", "reserved_by", "same_as")
 
 
 @app.command("list")
@@ -38,6 +38,7 @@ def set_warehouse(
     warehouse_id: Annotated[
         str, typer.Argument(help="ID: the integration that says its stock, and the channel there.")
     ],
+    name: Annotated[str | None, typer.Option(help="What people call it, as Lyon; none for no name.")] = None,
     priority: Annotated[int | None, typer.Option(help="The lowest is taken first.")] = None,
     country: Annotated[str | None, typer.Option(help="Where it is, as DE; none for nowhere.")] = None,
     parcel_cost_minor: Annotated[
@@ -52,16 +53,17 @@ def set_warehouse(
     """
     Declare a warehouse. What is not given stays as it is; it is refused if somebody else changes it meanwhile.
 
-    Example: ./hub warehouses set lyon --priority 1 --country FR
+    Example: ./hub warehouses set lyon --name Lyon --priority 1 --country FR
     """
     given = {
+        "name": name,
         "priority": priority,
         "country": country,
         "parcel_cost_minor": parcel_cost_minor,
         "reserved_by": reserved_by,
         "same_as": same_as,
     }
-    changes = {name: None if value == _NEITHER else value for name, value in given.items() if value is not None}
+    changes = {field: None if value == _NEITHER else value for field, value in given.items() if value is not None}
     if not changes:
         raise BadRequest("Give at least one option, such as --priority 10")
     api, path = hub_api(), path_of("warehouses", warehouse_id)
@@ -73,7 +75,7 @@ def set_warehouse(
         if error.problem.get("status") != HTTPStatus.NOT_FOUND:
             raise
         known, tag = {}, _NOT_THERE
-    body = {name: known[name] for name in _DECLARED if name in known} | changes
+    body = {field: known[field] for field in _DECLARED if field in known} | changes
     _show([api.put(path, body, if_match=tag).document], as_json=as_json)
 
 
@@ -83,10 +85,11 @@ def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
         return
     console.show_table(
         "Warehouses",
-        ["ID", "reserved by", "priority", "country", "parcel (minor)", "is the same as"],
+        ["ID", "name", "reserved by", "priority", "country", "parcel (minor)", "is the same as"],
         [
             [
                 each["warehouse_id"],
+                each["name"] or "",
                 each["reserved_by"],
                 str(each["priority"]),
                 each["country"] or "",

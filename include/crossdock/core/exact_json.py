@@ -54,6 +54,11 @@ def encode(value: Any, *, in_order: bool = False) -> bytes:
         return encoder.encode(_escaped(value))
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Compare two documents as they are written: `true` is not 1, and 1.0 is not 1. The order of names does not count."""
+    return encode(one, in_order=True) == encode(other, in_order=True)
+
+
 def _escaped(value: Any) -> Any:
     if isinstance(value, dict):
         return {name.encode("utf-8", "backslashreplace").decode(): _escaped(inner) for name, inner in value.items()}

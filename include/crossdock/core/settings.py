@@ -17,6 +17,7 @@ from crossdock.core.cron import is_cron
 from crossdock.core.errors import Terminal
 from crossdock.core.ids import delivery_dags, prefixed
 from crossdock.core.limits import MAX_SHARDS
+from crossdock.core.pydantic_words import plain
 
 #: A setting's name of before → its name now.
 RENAMED = {
@@ -314,7 +315,7 @@ def read_settings() -> Settings:
 def _mistake(error: Mapping[str, Any]) -> str:
     name, *inside = map(str, error["loc"])
     place = f"HUB_{name.upper()}" + (f" ({', '.join(inside)})" if inside else "")
-    return f"{place}: {str(error['msg']).removeprefix('Value error, ')}"
+    return f"{place}: {plain(str(error['msg']))}"
 
 
 def refuse_renamed(environment: Mapping[str, str]) -> None:

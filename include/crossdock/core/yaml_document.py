@@ -107,17 +107,24 @@ def parsed(text: str) -> YamlDocument:
 
 def read_numbered(path: Path) -> tuple[Any, dict[str, int], list[Mistake]]:
     """Read the value in *path*, the line of each place by JSON pointer, and the mistakes in the YAML itself."""
-    lines: dict[str, int] = {}
     try:
-        document = read(path)
-        mistakes = [] if document.root is None else list(_walk(document.root, "", lines))
-        return document.value(), lines, mistakes
-    except InvalidYaml as error:
-        return None, {}, [Mistake(error.line, "", error.problem)]
+        with path.open(encoding="utf-8") as file:
+            return numbered(file.read(_MOST_CHARACTERS + 1))
     except OSError as error:
         return None, {}, [Mistake(1, "", f"cannot be read: {error.strerror}")]
     except UnicodeDecodeError:
         return None, {}, [Mistake(1, "", "cannot be read: it is not UTF-8")]
+
+
+def numbered(text: str) -> tuple[Any, dict[str, int], list[Mistake]]:
+    """Read the value of *text*, the line of each place by JSON pointer, and the mistakes in the YAML itself."""
+    lines: dict[str, int] = {}
+    try:
+        document = parsed(text)
+        mistakes = [] if document.root is None else list(_walk(document.root, "", lines))
+        return document.value(), lines, mistakes
+    except InvalidYaml as error:
+        return None, {}, [Mistake(error.line, "", error.problem)]
 
 
 def mistake_at(lines: Mapping[str, int], pointer: str, message: str) -> Mistake:

@@ -51,6 +51,10 @@ def refuse_no_reason(reason: str) -> None:
         raise BadRequest("Give a reason why it is not wanted; it is stored in the audit trail")
 
 
+#: Discarded by one request or one action of a page: it holds back every event until it ends.
+MOST_DISCARDED = 1_000
+
+
 def discard_in_slices(
     store: Store,
     numbers: Sequence[int],

@@ -170,7 +170,9 @@ VIEWS = (
     View(
         "inventory",
         "Stock levels of all integrations, as they are now: one row for each SKU and warehouse.",
-        "inventory",
+        # Only declared or heard of warehouses are there, and each has one row.
+        "inventory LEFT JOIN (SELECT warehouse_id, name AS warehouse_name FROM warehouse) AS named"
+        " ON named.warehouse_id = '/integrations/' || inventory.integration || coalesce(':' || supply_channel, '')",
         (
             _INTEGRATION,
             Column("entry_id", "The source's ID of the entry; unique within an integration.", "id"),
@@ -182,15 +184,16 @@ VIEWS = (
             Column("restockable_in_days", "After how many days more can come; null where nobody knows."),
             Column("expected_delivery_at", "When more is expected, UTC; null where nobody knows."),
             _CHANGED,
+            Column("warehouse_name", "The name that people gave the warehouse; null without one."),
         ),
     ),
     View(
         "availability",
-        "What can be sold of each SKU over all warehouses, as the hub tells its subscribers: one row for each SKU.",
+        "What can be sold of each SKU, as its platforms have counted it, without what the hub sold since: one row for each SKU.",
         "sku_availability",
         (
             Column("sku", "The SKU."),
-            Column("available", "How many pieces can be sold, over all warehouses; at least 0."),
+            Column("available", "How many pieces can be sold, over all warehouses, as its platforms have counted it; at least 0."),
             Column("warehouses", "How many warehouses have a level of it."),
             Column("as_of", "When the latest of these levels was changed at its source, UTC."),
             Column("waiting", "How many newer levels wait in quarantine; the lower figure counts meanwhile."),
@@ -348,6 +351,15 @@ def grant(transaction: psycopg.Connection, role: str, schema: str) -> None:
     transaction.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}").format(**names))
 
 
+def described(column: Column, *, personal: bool) -> str:
+    """Say what *column* is, as its comment in the database does."""
+    if not column.personal or personal:
+        return column.comment
+    if column.masked:
+        return f"{column.comment} Null where it may name a person."
+    return f"{column.comment} Personal: {MASK} if there is one."
+
+
 def _create(schema: str, view: View, *, personal: bool) -> sql.Composed:
     place = sql.Identifier(schema, view.name)
     columns = sql.SQL(", ").join(
@@ -359,7 +371,7 @@ def _create(schema: str, view: View, *, personal: bool) -> sql.Composed:
         sql.SQL("COMMENT ON VIEW {} IS {}").format(place, sql.Literal(view.comment)),
         *(
             sql.SQL("COMMENT ON COLUMN {} IS {}").format(
-                sql.Identifier(schema, view.name, column.name), sql.Literal(_comment(column, personal=personal))
+                sql.Identifier(schema, view.name, column.name), sql.Literal(described(column, personal=personal))
             )
             for column in view.columns
         ),
@@ -372,11 +384,3 @@ def _expression(column: Column, *, personal: bool) -> str:
     if not column.personal or personal:
         return full
     return column.masked or f"CASE WHEN {full} <> '' THEN '{MASK}' ELSE {full} END"
-
-
-def _comment(column: Column, *, personal: bool) -> str:
-    if not column.personal or personal:
-        return column.comment
-    if column.masked:
-        return f"{column.comment} Null where it may name a person."
-    return f"{column.comment} Personal: {MASK} if there is one."

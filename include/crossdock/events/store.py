@@ -59,6 +59,15 @@ SELECT next.*, pg_snapshot_xmin(pg_current_snapshot()) FROM (VALUES (1)) AS once
 _READ = _NEXT.format(of_partition=f"AND {_OF_PARTITION}").encode()
 _READ_WHOLE = _NEXT.format(of_partition="").encode()
 
+#: The same of all partitions and types, without the events themselves.
+_NEWS = f"""
+SELECT next.*, (SELECT max(epoch) FROM event_epoch), pg_snapshot_xmin(pg_current_snapshot())
+  FROM (VALUES (1)) AS once LEFT JOIN LATERAL (
+    SELECT type, (hashtext(partition_key) & 2147483647) %% %(partitions)s::int AS partition FROM event
+     WHERE {_AFTER} AND {_HORIZON} AND NOT silent
+     ORDER BY event.epoch, event.xid, event.position LIMIT %(limit)s) AS next ON true
+""".encode()
+
 _POSITION = itemgetter(0, 1, 2)
 
 #: The index must give the order: until the tables are analysed, the planner would fetch everything after the cursor and
@@ -101,7 +110,7 @@ _COUNT = f"SELECT count(*) FROM event WHERE {_AFTER} AND {_BEFORE} AND {_HORIZON
 
 _NEWEST = f"""
 SELECT {_COLUMNS} FROM event
- WHERE {_HORIZON} {_FILTER}
+ WHERE {_BEFORE} AND {_HORIZON} {_FILTER}
  ORDER BY event.epoch DESC, event.xid DESC, event.position DESC LIMIT %(limit)s
 """.encode()
 
@@ -272,6 +281,25 @@ def read(
     return events, max(after, Position(now_epoch, horizon, 0), events[-1].at if events else ORIGIN)
 
 
+def news(work: Work, after: Position, *, partitions: int, limit: int) -> tuple[list[tuple[str, int]], Position]:
+    """
+    Read the type and key partition of the events after a position: at most *limit*. *work* is of a READER_SESSION.
+
+    Return with them the horizon, before which all of them are.
+    """
+    values = {
+        "epoch": after.epoch,
+        "xid": str(after.xid),
+        "position": after.position,
+        "now_epoch": after.epoch,
+        "partitions": partitions,
+        "limit": limit,
+    }
+    rows = cursor_of(work).execute(_NEWS, values, prepare=True).fetchall()
+    *_, now_epoch, xmin = rows[0]
+    return [(type_, partition) for type_, partition, *_ in rows if type_ is not None], Position(now_epoch, xmin, 0)
+
+
 def select(work: Work, selection: Selection, *, limit: int) -> list[Event]:
     """Read the events of *selection*, in order."""
     is_of_run = selection.correlation_id is not None
@@ -339,9 +367,10 @@ def _count_each(work: Work, selection: Selection) -> int:
 
 
 def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
-    """Read the latest events of *selection*, the newest last."""
+    """Read the latest events of *selection* (before its end, if it has one), the newest last."""
     statement = _NEWEST
-    if selection.correlation_id is not None:
+    # A key rarely has as many events as are asked for: in their order, all would be read to find that out.
+    if selection.correlation_id is not None or selection.key is not None:
         work.execute(_BY_KEY)
         statement = _NEWEST_OF_RUN
     rows = cursor_of(work).execute(statement, _values(work, selection, limit)).fetchall()

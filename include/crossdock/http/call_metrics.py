@@ -209,11 +209,12 @@ def health(work: Work, integration: str, *, since: timedelta = timedelta(hours=1
     values = {"integration": integration, "since": since}
     use = work.execute(_LIMIT_USE, values).fetchone()
     last = work.execute(_LAST_SUCCESS, values).fetchone()
+    state = shared_breaker.state_of(work, integration)
     return Health(
         integration=integration,
         usage=usage_of_integrations(work, [integration], since=since)[integration],
-        phase=shared_breaker.phase_of(work, integration),
-        outage=shared_breaker.outage_of(work, integration),
+        phase=state.phase,
+        outage=state.outage,
         changes=shared_breaker.history(work, integration),
         limit_use=(use[0] or 0.0) if use else None,
         last_success_at=last[0] if last else None,

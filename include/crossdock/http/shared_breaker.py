@@ -47,6 +47,8 @@ SELECT at, from_phase, to_phase, calls, failures FROM breaker_change
  WHERE integration = %(integration)s ORDER BY id DESC LIMIT %(limit)s
 """
 
+_FORGET = b"DELETE FROM breaker WHERE integration = %(integration)s"
+
 _EXPIRE = b"DELETE FROM breaker_change WHERE at < clock_timestamp() - %(keep)s"
 
 _NOT_CLOSED = b"SELECT integration, state FROM breaker WHERE state->>'phase' <> 'closed' ORDER BY integration"
@@ -160,14 +162,19 @@ class SharedBreaker:
         return CircuitOpen(self._integration, f"{cause}. Its circuit breaker is open", retry_in_s=wait_s)
 
 
+def state_of(work: Work, integration: str) -> BreakerState:
+    """Read the breaker of *integration*; closed if it was never called."""
+    return _states_of(work, [integration])[integration]
+
+
 def phase_of(work: Work, integration: str) -> Phase:
     """Read the breaker's phase for *integration*; closed if it was never called."""
-    return phases_of(work, [integration])[integration]
+    return state_of(work, integration).phase
 
 
 def outage_of(work: Work, integration: str) -> Outage | None:
     """Read why the breaker of *integration* is not closed; None if it is."""
-    return _states_of(work, [integration])[integration].outage
+    return state_of(work, integration).outage
 
 
 def phases_of(work: Work, integrations: Sequence[str]) -> dict[str, Phase]:
@@ -191,6 +198,11 @@ def history(work: Work, integration: str, *, limit: int = 20) -> list[Change]:
     """List the latest changes, newest first."""
     rows = work.execute(_HISTORY, {"integration": integration, "limit": limit})
     return [Change(at, Phase(before), Phase(after), calls, failures) for at, before, after, calls, failures in rows]
+
+
+def forget(work: Work, integration: str) -> None:
+    """Forget that the calls of *integration* failed: nobody calls it any more. Its history stays."""
+    work.execute(_FORGET, {"integration": integration})
 
 
 def expire(work: Work, keep: timedelta) -> None:

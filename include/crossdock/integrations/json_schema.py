@@ -10,6 +10,18 @@ from typing import Any
 
 from crossdock.integrations.model import FieldError
 
+#: Rule of JSON Schema → what it means.
+_WORDS = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be greater than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "minLength": "must have at least {} characters",
+    "maxLength": "must have at most {} characters",
+    "minItems": "must have at least {} entries",
+    "maxItems": "must have at most {} entries",
+}
+
 
 def validator_of(schema: Mapping[str, Any]) -> Any:
     """Build the validator of *schema* (2020-12)."""
@@ -55,4 +67,6 @@ def _explain(error: Any, path: str) -> Iterator[FieldError]:
         case rule:
             examples = error.schema.get("examples")
             example = f", for example {json.dumps(examples[0])}" if examples else ""
-            yield FieldError(path, f"must have {rule} {json.dumps(error.validator_value)}{example}")
+            bound = json.dumps(error.validator_value)
+            words = _WORDS[rule].format(bound) if rule in _WORDS else f"must have {rule} {bound}"
+            yield FieldError(path, f"{words}{example}")

@@ -15,6 +15,7 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import Conflict, NotFound, VersionChanged
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
+from crossdock.http.breaker import BreakerState
 from crossdock.integrations.model import Integration, IntegrationState
 
 prepare(Integration)
@@ -217,6 +218,35 @@ def _the(rows: psycopg.Cursor[Integration]) -> Integration:
     found = rows.fetchone()
     assert found is not None  # noqa: S101  RETURNING of a row that is there
     return found
+
+
+class System(msgspec.Struct, frozen=True, kw_only=True):
+    """An integration at a glance: whether it may be called, and whether it answers."""
+
+    integration_id: str
+    kind: str
+    name: str
+    state: IntegrationState
+    tested_at: datetime | None
+    test_passed: bool | None
+    breaker: BreakerState
+
+
+prepare(System)
+
+_SYSTEMS = b"""
+SELECT integration_id, kind, name, integration.state, tested_at, test_passed, breaker.state AS breaker
+  FROM integration LEFT JOIN breaker ON breaker.integration = integration_id ORDER BY integration_id
+"""
+
+
+def systems(work: Work) -> list[System]:
+    """List all integrations by ID, each with its circuit breaker."""
+    return work.cursor(row_factory=kwargs_row(_system)).execute(_SYSTEMS).fetchall()
+
+
+def _system(breaker: Any, **fields: Any) -> System:
+    return msgspec.convert({**fields, "breaker": breaker or {}}, System)
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.failpoints import failpoint
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
+from crossdock.http import shared_breaker
 from crossdock.http.connection import Connection
 from crossdock.integrations import connection_test, repository
 from crossdock.integrations.manifests import Manifest, manifest_of, manifests
@@ -319,6 +320,8 @@ def remove(store: Store, connections: ConnectionStore, integration_id: str, *, v
     with store.transaction() as work:
         gone = repository.lock(work, integration_id, version=version)
         repository.remove(work, integration_id)
+        # Its outage would stay open for ever: no call that could end it is made.
+        shared_breaker.forget(work, integration_id)
         _record(work, "remove", gone, None, actor=actor)
         if gone.credentials_set_at is not None:
             # Before the commit: otherwise a crash would leave a secret that nothing refers to.

@@ -25,6 +25,8 @@ class DecisionKind(StrEnum):
     STEP = "step"
     #: A call that wrote, or may have: nobody knows what became of it, and no step waits for it.
     ATTEMPT = "attempt"
+    #: A gateway's call for a payment that no step waits for: nobody knows what became of it.
+    PAYMENT = "payment"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,9 +34,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     decision_id: int
     kind: DecisionKind
-    #: What waits: the ID of an execution or of an attempt. It waits for one decision at a time.
+    #: What waits: the ID of an execution, of an attempt or of a payment's call. It waits for one decision at a time.
     subject: str
-    #: What a person knows it by: the ID of an order; of an attempt, the integration and the key.
+    #: What a person knows it by: the ID of an order or a payment; of an attempt, the integration and the key.
     about: str
     question: str
     choices: tuple[str, ...]

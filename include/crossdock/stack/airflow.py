@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowUnreachable, NotReady, ProcessDied
 from crossdock.core.ids import prefixed
 from crossdock.core.stack_proof import KEY_VARIABLE
-from crossdock.stack import processes
+from crossdock.stack import memory, processes
 from crossdock.stack.home import home, make_private_folder, project, read_json, write_json
 from crossdock.stack.ports import ONLY_SCRAM
 from crossdock.stack.processes import ProcessRecord
@@ -241,8 +242,9 @@ def _core_settings(ports: Mapping[str, int], secrets: Secrets) -> dict[str, obje
         "PLUGINS_FOLDER": project() / "plugins",
         "LOAD_EXAMPLES": False,
         "EXECUTOR": "LocalExecutor",
-        # Two delivery workers occupy two slots; three syncs and a backfill fit beside them.
-        "PARALLELISM": 6,
+        "PARALLELISM": memory.tasks_at_once(memory.available()),
+        # Python 3.14 would have each worker load everything anew: 250 MB each, which a fork shares. macOS cannot fork safely.
+        **({"MP_START_METHOD": "fork"} if sys.platform == "linux" else {}),
         "FERNET_KEY": secrets.fernet_key,
         "SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in PEOPLE.items()),
         "SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": _passwords_file(),
@@ -256,7 +258,7 @@ def _core_settings(ports: Mapping[str, int], secrets: Secrets) -> dict[str, obje
 
 
 def _database_settings(ports: Mapping[str, int], secrets: Secrets) -> dict[str, object]:
-    address = f"airflow:{secrets.metadata_password}@127.0.0.1:{ports['metadata']}/airflow"
+    address = f"airflow:{quote(secrets.metadata_password, safe='')}@127.0.0.1:{ports['metadata']}/airflow"
     return {
         # Both drivers are named: SQLAlchemy 2.1 uses psycopg 3 for postgresql://, and Airflow expects psycopg2.
         "SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{address}?{ONLY_SCRAM}",

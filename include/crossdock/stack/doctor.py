@@ -26,7 +26,7 @@ from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import StackError
 from crossdock.core.errors import Terminal
-from crossdock.stack import lifecycle, mail_systems, ports, processes, starts, volumes
+from crossdock.stack import lifecycle, mail_systems, memory, ports, processes, starts, volumes
 from crossdock.stack.airflow import hub_environment
 from crossdock.stack.home import home, project
 from crossdock.stack.secrets import load_secrets, secrets_file
@@ -83,6 +83,13 @@ def _safely(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
 def _python() -> Iterator[Check]:
     enough = sys.version_info >= _NEEDED_PYTHON
     yield Check("Python", enough, platform.python_version(), _PYTHON_FIX if not enough else None)
+
+
+def _memory() -> Iterator[Check]:
+    found = memory.available()
+    enough = found >= memory.NEEDED_BYTES
+    fix = None if enough else "Give the machine or its container 2 GB. With less, processes are killed and replaced."
+    yield Check("memory", enough, f"{found / 1e9:.1f} GB, {memory.tasks_at_once(found)} tasks at once", fix)
 
 
 def _airflow_version() -> Iterator[Check]:
@@ -502,6 +509,7 @@ def _declarations() -> Iterator[Check]:
 
 _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
+    _memory,
     _airflow_version,
     _clock,
     _room,

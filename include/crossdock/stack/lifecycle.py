@@ -57,6 +57,11 @@ class Stack:
         return f"http://{ports.LOOPBACK}:{self.ports['airflow']}"
 
     @property
+    def pages_url(self) -> str:
+        """The hub's pages in Airflow's UI: the route of the plugin's external view."""
+        return f"{self.airflow_url}/plugin/crossdock"
+
+    @property
     def sandbox_url(self) -> str:
         return f"http://{ports.LOOPBACK}:{self.ports['sandbox']}"
 

@@ -207,7 +207,8 @@ def members(names: Collection[str]) -> dict[str, list[psutil.Process]]:
 
     An Airflow task has a process group of its own, but stays in the session. A shell that it starts may open another
     session, but keeps the environment; so does a process that was not recorded in time. Programs that set their title
-    overwrite the environment that we can read, so in one of our sessions the working folder is enough evidence.
+    overwrite the environment that we can read, so in one of our sessions the working folder, or the title of one that
+    nobody may look into, is enough evidence.
     """
     known = [record for name, record in records().items() if name in names]
     by_session = {record.pid: record for record in known if record.birth.startswith(f"{_boot()}:")}
@@ -218,11 +219,20 @@ def members(names: Collection[str]) -> dict[str, list[psutil.Process]]:
             if process.pid == os.getpid() or birth(process.pid) is None:
                 continue
             record = by_session.get(os.getsid(process.pid))
-            if record is not None and (is_ours(record) or process.cwd() == str(home())):
+            if record is not None and (is_ours(record) or _works_for_us(process)):
                 found[record.name].append(process)
             elif (name := by_mark.get(process.environ().get(MARKER, ""))) is not None:
                 found[name].append(process)
     return found
+
+
+def _works_for_us(process: psutil.Process) -> bool:
+    """Check whether a process of one of our sessions, whose leader has ended, is not one that has got the session's id anew."""
+    try:
+        return bool(process.cwd() == str(home()))
+    except psutil.AccessDenied:
+        # Airflow lets nobody but root look into a process that runs tasks. Its title remains.
+        return bool(process.name().startswith("airflow ") and process.uids().real == os.getuid())
 
 
 def _wait_until_gone(names: Collection[str], timeout_s: float) -> None:

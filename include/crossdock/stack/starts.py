@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from crossdock.core.ids import prefixed
 from crossdock.core.stack_proof import KEY_VARIABLE
@@ -31,12 +32,17 @@ _GRACE_S = 2.0
 
 def hub_dsn(numbers: Mapping[str, int], secrets: Secrets) -> str:
     """Build the address of the hub's database for the role `hub`, password included."""
-    return f"postgresql://hub:{secrets.hub_password}@{ports.LOOPBACK}:{numbers['hub-db']}/hub?{ports.ONLY_SCRAM}"
+    return f"postgresql://{_address('hub', secrets.hub_password, numbers['hub-db'])}"
 
 
 def metadata_dsn(numbers: Mapping[str, int], secrets: Secrets) -> str:
     """Build the address of Airflow's database for the role `airflow`, password included."""
-    return f"postgresql://airflow:{secrets.metadata_password}@{ports.LOOPBACK}:{numbers['metadata']}/airflow?{ports.ONLY_SCRAM}"
+    return f"postgresql://{_address('airflow', secrets.metadata_password, numbers['metadata'])}"
+
+
+def _address(owner: str, password: str, port: int) -> str:
+    # A password that somebody wrote into secrets.json may have any character.
+    return f"{owner}:{quote(password, safe='')}@{ports.LOOPBACK}:{port}/{owner}?{ports.ONLY_SCRAM}"
 
 
 def servers(numbers: Mapping[str, int], secrets: Secrets) -> dict[str, PostgresServer]:

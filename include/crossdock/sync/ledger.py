@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -127,6 +127,33 @@ _PAGE = (
    AND (%(started_at)s::timestamptz IS NULL OR (started_at, run_id) < (%(started_at)s, %(run_id)s))
  ORDER BY started_at DESC, run_id DESC LIMIT %(limit)s"""
 )
+
+#: The run to compare one with: of the same shard and mode, and no longer running.
+_BEFORE = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM sync_run
+ WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s AND mode = %(mode)s AND state <> 'running'
+   AND (started_at, run_id) < (%(started_at)s, %(run_id)s)
+ ORDER BY started_at DESC, run_id DESC LIMIT 1"""
+)
+
+#: For each stream its last runs, by the index of an integration's runs.
+_LATEST_OF_STREAMS = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM unnest(%(integrations)s::text[], %(datasets)s::text[]) AS stream (of_integration, of_dataset)
+ CROSS JOIN LATERAL (SELECT * FROM sync_run WHERE integration = of_integration AND dataset = of_dataset
+                      ORDER BY started_at DESC LIMIT %(limit)s) AS latest
+ ORDER BY integration, dataset, started_at"""
+)
+
+_TOTALS = b"""
+SELECT count(*), coalesce(sum(read), 0)::bigint, coalesce(sum(inserted), 0)::bigint, coalesce(sum(updated), 0)::bigint,
+       coalesce(sum(unchanged), 0)::bigint, coalesce(sum(stale), 0)::bigint, coalesce(sum(rejected), 0)::bigint,
+       coalesce(sum(held), 0)::bigint
+  FROM sync_run WHERE started_at > clock_timestamp() - %(period)s AND state <> 'running'
+"""
 
 _COMPLETE = (
     b"SELECT "
@@ -261,6 +288,28 @@ def page(
     values = {"stream": stream, "integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
     place = {"started_at": started_at, "run_id": run_id, "limit": limit}
     return _runs(work).execute(_PAGE, {**values, **place}).fetchall()
+
+
+def before(work: Work, run: Run) -> Run | None:
+    """Find the run of the same stream, shard and mode before *run* that has ended; None if *run* is the first."""
+    names = ("integration", "dataset", "shard", "mode", "started_at", "run_id")
+    return _runs(work).execute(_BEFORE, {name: getattr(run, name) for name in names}).fetchone()
+
+
+def latest_of_streams(work: Work, streams: Iterable[str], *, limit: int) -> dict[str, list[Run]]:
+    """List the last *limit* runs of each of *streams*, oldest first; those that never ran are left out."""
+    names = [stream.partition(".") for stream in streams]
+    values = {"integrations": [name[0] for name in names], "datasets": [name[2] for name in names], "limit": limit}
+    found: dict[str, list[Run]] = {}
+    for run in _runs(work).execute(_LATEST_OF_STREAMS, values):
+        found.setdefault(run.stream, []).append(run)
+    return found
+
+
+def totals(work: Work, period: timedelta) -> tuple[int, Counts]:
+    """Count the runs that began within the last *period* and have ended, and add up what became of their records."""
+    runs, *outcomes = work.execute(_TOTALS, {"period": period}).fetchone() or (0,)
+    return runs, Counts(**dict(zip(Counts.__struct_fields__, outcomes, strict=True)))
 
 
 def complete(work: Work, key: LeaseKey) -> list[Run]:

@@ -28,9 +28,12 @@ SELECT window_high, clock_timestamp() - source_asked_at FROM sync_run
 _ASKED = b"UPDATE sync_run SET source_asked_at = clock_timestamp() WHERE run_id = %(run_id)s"
 
 
-def check(work: Work, run: Run, shown: datetime, overlap: timedelta) -> ClockStep | None:
+def check(work: Work, run: Run, shown: datetime, overlap: timedelta, *, waited: timedelta) -> ClockStep | None:
     """
     Compare *shown*, the source's now, with what it showed the last run; None if its clock went on evenly.
+
+    It took the time *waited* to ask the source, up to now: it may have shown its clock at any moment of that, such as before
+    calls that were repeated for minutes. What that explains is read again to be sure, and is no alert.
 
     If it stepped back, the watermark goes back in this transaction to the lowest instant that a change may have been dated
     with since, and an alert opens; otherwise the alert closes. Nothing is lost if the run fails afterwards: the watermark
@@ -39,17 +42,27 @@ def check(work: Work, run: Run, shown: datetime, overlap: timedelta) -> ClockSte
     values = {**msgspec.structs.asdict(run.lease), "run_id": run.run_id, "whole": WHOLE}
     row = work.execute(_LAST_ASKED, values).fetchone()
     before, elapsed = row or (None, timedelta(0))
+    tolerance = min(CLOCK_TOLERANCE, max(overlap, 2 * CLOCK_GRAIN))
     step = clock_step(
         shown=shown,
         before=before,
         elapsed=elapsed,
         watermark=watermarks.complete_to(work, run.lease),
-        tolerance=min(CLOCK_TOLERANCE, max(overlap, 2 * CLOCK_GRAIN)),
+        tolerance=tolerance,
     )
     if step is None:
         alerts.close(work, Kind.SOURCE_CLOCK, subject=str(run.lease))
         return None
     watermarks.take_back(work, run.lease, run.run_id, step.unread_from)
+    if step.by <= tolerance + waited:
+        log.info(
+            "%s took %s to say its time; %s is read again from %s",
+            run.integration,
+            waited,
+            run.stream,
+            step.unread_from,
+        )
+        return step
     message = (
         f"The clock of {run.integration} stepped back: it shows {utc_text(shown)}, {step.by.total_seconds():,.0f} s less than "
         f"expected. {run.stream} is read again from {utc_text(step.unread_from)}"

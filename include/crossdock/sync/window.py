@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from crossdock.core.log import logger
 from crossdock.db import leases
@@ -41,11 +42,13 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
 def _opened(stream: Stream, systems: Systems, run: Run, mark: datetime | None) -> tuple[Window, SourceDescription]:
     """Open the run's window by the source's clock; return also what the source says about the records in it."""
     low = opening_low(run.request, watermark=mark, overlap=systems.overlap)
+    began = time.monotonic()
     description = _described(stream, systems, run, low)
+    waited = timedelta(seconds=time.monotonic() - began)
     if run.moves_watermark:
         with systems.store.transaction() as work:
             leases.check(work, run.lease, run.run_id, run.fencing_token)
-            step = source_clock.check(work, run, description.source_now, systems.overlap)
+            step = source_clock.check(work, run, description.source_now, systems.overlap, waited=waited)
             source_clock.remember(work, run)
             mark = watermarks.complete_to(work, run.lease)
         if step:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -111,6 +111,18 @@ class StepProgress(msgspec.Struct, frozen=True, kw_only=True):
     def tried(self) -> int:
         """How many tries count against the limit."""
         return self.tries - self.tries_left_from
+
+
+class StepEnd(NamedTuple):
+    """How a try of a step ended."""
+
+    state: StepState
+    #: What the step put out.
+    output: Document | None = None
+    #: Why it did not succeed.
+    message: str | None = None
+    #: After how many seconds it may be tried again; None if it need not be.
+    wait_s: float | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -323,6 +335,13 @@ def key_of(execution_id: str, step: str, direction: Direction) -> str:
 
 
 Progress = Mapping[tuple[str, Direction], StepProgress]
+
+
+def next_try(before: StepProgress | None, step: str, direction: Direction, key: str, now: datetime) -> StepProgress:
+    """Build the next try of a step after the last one, or its first."""
+    if before is None:
+        return StepProgress(step=step, direction=direction, state=StepState.OPEN, key=key, tries=1, began_at=now)
+    return msgspec.structs.replace(before, state=StepState.OPEN, tries=before.tries + 1)
 
 
 def progress_of(rows: list[StepProgress]) -> dict[tuple[str, Direction], StepProgress]:

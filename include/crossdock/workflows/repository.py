@@ -15,7 +15,7 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.integrations.actions.model import Document
-from crossdock.workflows.model import Direction, Driver, Execution, StepProgress, StepReplaced, StepState
+from crossdock.workflows.model import Direction, Driver, Execution, StepEnd, StepProgress, StepReplaced, StepState
 
 # The delivery's and the API server's threads read them.
 prepare(Execution, StepProgress)
@@ -112,6 +112,24 @@ UPDATE execution_step
                                        'state', %(state)s::text, 'message', %(message)s::text)
  WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = %(direction)s AND tries = %(tries)s
    AND state = 'open'
+RETURNING """
+    + _STEP
+)
+
+#: A try in the hub's database, from its beginning to its end: nobody has seen it open.
+_MADE = (
+    b"""
+INSERT INTO execution_step AS known (execution_id, step, direction, state, key, tries, output, message, next_at,
+                                     began_at, called_at, ended_at, log)
+SELECT %(execution_id)s, %(step)s, %(direction)s, %(state)s, %(key)s, %(tries)s, %(output)s, %(message)s, now_at + %(wait)s,
+       now_at - %(took)s, now_at - %(took)s, now_at,
+       jsonb_build_array(jsonb_build_object('number', %(tries)s::int, 'began_at', now_at - %(took)s, 'ended_at', now_at,
+                                            'state', %(state)s::text, 'message', %(message)s::text))
+  FROM clock_timestamp() AS now_at
+ON CONFLICT (execution_id, step, direction) DO UPDATE
+   SET state = excluded.state, tries = excluded.tries, output = excluded.output, message = excluded.message,
+       next_at = excluded.next_at, called_at = excluded.called_at, ended_at = excluded.ended_at,
+       log = known.log || excluded.log
 RETURNING """
     + _STEP
 )
@@ -316,38 +334,35 @@ def begin(
     return _the(_steps(work).execute(_BEGIN, values, prepare=True), step)
 
 
-def end(
-    work: Work,
-    execution: Execution,
-    tried: StepProgress,
-    state: StepState,
-    *,
-    output: Document | None,
-    message: str | None,
-    wait_s: float | None,
-) -> StepProgress | None:
+def end(work: Work, execution: Execution, tried: StepProgress, end: StepEnd) -> StepProgress | None:
     """
-    Record how a try ended; None if another process has tried the step since, and this end is of no account.
+    Record how a try ended that `begin` returned; the execution is locked.
 
-    Args:
-        work: The caller's transaction.
-        execution: The execution, locked.
-        tried: The try, as `begin` returned it.
-        state: Its end.
-        output: What the step put out.
-        message: Why it did not succeed.
-        wait_s: After how many seconds it may be tried again; None if it need not be.
-
+    Return None if another process has tried the step since, and this end is of no account.
     """
+    values = {**_place(execution, tried.step, tried.direction), **_end_values(end), "tries": tried.tries}
+    return _steps(work).execute(_END, values, prepare=True).fetchone()
+
+
+def made(work: Work, execution: Execution, tried: StepProgress, end: StepEnd, took: timedelta) -> StepProgress:
+    """Record a try that was made in this transaction, with its end; the execution is locked."""
     values = {
         **_place(execution, tried.step, tried.direction),
-        "state": state,
-        "output": Jsonb(output) if output is not None else None,
-        "message": message,
-        "wait": timedelta(seconds=wait_s) if wait_s is not None else None,
+        **_end_values(end),
+        "key": tried.key,
         "tries": tried.tries,
+        "took": took,
     }
-    return _steps(work).execute(_END, values, prepare=True).fetchone()
+    return _the(_steps(work).execute(_MADE, values, prepare=True), tried.step)
+
+
+def _end_values(end: StepEnd) -> dict[str, Any]:
+    return {
+        "state": end.state,
+        "output": Jsonb(end.output) if end.output is not None else None,
+        "message": end.message,
+        "wait": timedelta(seconds=end.wait_s) if end.wait_s is not None else None,
+    }
 
 
 def refuse_replaced(work: Work, execution_id: str, tried: StepProgress) -> None:

@@ -9,6 +9,7 @@ call may have had its effect, with the key by which it is repeated.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -42,6 +43,7 @@ from crossdock.workflows.model import (
     Outside,
     Progress,
     StepCall,
+    StepEnd,
     StepEnded,
     StepKind,
     StepProgress,
@@ -50,6 +52,7 @@ from crossdock.workflows.model import (
     TurnedBack,
     Waiting,
     key_of,
+    next_try,
     outputs_of,
     progress_of,
 )
@@ -77,6 +80,14 @@ class _Called:
     effect: Outside
     tried: StepProgress
     call: StepCall
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A call that was made, and how it ended: not recorded yet."""
+
+    called: _Called
+    ended: TryEnd
 
 
 def start(
@@ -125,13 +136,21 @@ def advance(
 
     """
     bounds = _Bounds(driver, within, undoes)
+    made: _Made | None = None
     while True:
-        with store.transaction() as work:
-            execution, moved = _move_on(work, flows, execution_id, bounds, once=once)
-        if isinstance(moved, _Called):
-            execution = _make(store, moved)
-        if moved is None or once:
+        try:
+            with store.transaction() as work:
+                execution, moved = _move_on(work, flows, execution_id, bounds, made, once=once)
+        except BaseException:
+            # Also where the time of a task is over, or its process has to end.
+            if made:
+                _keep_end(store, made)
+            raise
+        if made:
+            failpoint("workflows.ended")
+        if not isinstance(moved, _Called):
             return execution
+        made = _make(moved)
 
 
 def take_due(store: Store, driver: Driver, *, limit: int = 20, run_id: str | None = None) -> list[Execution]:
@@ -441,21 +460,27 @@ class _Bounds:
 
 
 def _move_on(
-    work: Work, flows: Flows, execution_id: str, bounds: _Bounds, *, once: bool
-) -> tuple[Execution, _Called | _Tried | None]:
+    work: Work, flows: Flows, execution_id: str, bounds: _Bounds, made: _Made | None, *, once: bool
+) -> tuple[Execution, _Called | None]:
     """
-    Make moves until one is a call, or there is nothing to do now; with *once*, until a step was tried.
+    Record the end of the call that was *made*, then make moves until one is a call, or there is nothing to do now.
 
-    All steps in the hub's database between two calls are one transaction, and the execution is written once.
+    With *once*, stop at the first end of a try. All of it is one transaction, in which the execution is written once: an end
+    and what follows it cost one commit, not two.
     """
     execution = repository.lock(work, execution_id)
+    if made:
+        execution, _ = _end(work, made.called.flow, execution, made.called.tried, made.ended)
+        if once:
+            repository.save(work, execution)
+            return execution, None
     flow = _flow_of(flows, execution)
     progress = progress_of(repository.steps_of(work, execution_id))
     while True:
         execution, moved = _move(work, flow, execution, progress, bounds)
-        if moved is None or isinstance(moved, _Called) or (once and isinstance(moved, _Tried)):
+        if isinstance(moved, _Called) or moved is None or (once and isinstance(moved, _Tried)):
             repository.save(work, execution)
-            return execution, moved
+            return execution, moved if isinstance(moved, _Called) else None
         match moved:
             case _Tried(row=row) if row.direction is Direction.ACT:
                 # Under the lock, nobody else has changed a step.
@@ -522,17 +547,18 @@ def _try(work: Work, flow: Flow, execution: Execution, move: Try, seen: _Seen) -
     name, direction = move.step.name, move.direction
     if direction is Direction.UNDO:
         repository.replace_open(work, execution, name)
-    timeout = timedelta(seconds=effect.timeout_s if isinstance(effect, Outside) else 0)
     key = key_of(execution.execution_id, name, direction)
-    tried = repository.begin(work, execution, name, direction, key, timeout=timeout)
-    call = _call_of(execution, tried, seen)
     if isinstance(effect, Outside):
-        execution = replace(execution, next_at=tried.next_at)
-        return execution, _Called(execution, flow, effect, tried, call)
-    ended = _in_hub(work, effect, call)
+        tried = repository.begin(work, execution, name, direction, key, timeout=timedelta(seconds=effect.timeout_s))
+        call = _call_of(execution, tried, seen)
+        return replace(execution, next_at=tried.next_at), _Called(execution, flow, effect, tried, call)
+    # Its end comes in the same transaction: it is written once, with its end.
+    tried = next_try(seen.progress.get((name, direction)), name, direction, key, execution.read_at)
+    began = time.monotonic()
+    ended = _in_hub(work, effect, _call_of(execution, tried, seen))
     failpoint(f"workflows.made.{name}.{direction}")
-    execution, known = _end(work, flow, execution, tried, ended)
-    assert known is not None  # noqa: S101  it was begun in this transaction
+    execution, known = _end(work, flow, execution, tried, ended, took=timedelta(seconds=time.monotonic() - began))
+    assert known is not None  # noqa: S101  nobody else has tried it under the lock
     return execution, _Tried(known)
 
 
@@ -577,8 +603,8 @@ def _made_or_rolled_back(work: Work, effect: InHub, call: StepCall) -> TryEnd:
     return ended
 
 
-def _make(store: Store, called: _Called) -> Execution:
-    """Make the call of a try, while no transaction is open, and record its end."""
+def _make(called: _Called) -> _Made:
+    """Make the call of a try, while no transaction is open."""
     failpoint("workflows.begun")
     failpoint(f"workflows.begun.{called.call.step}.{called.call.direction}")
     try:
@@ -591,18 +617,33 @@ def _make(store: Store, called: _Called) -> Execution:
         ended = Unknown(f"a defect of the hub: {type(error).__name__}")
     failpoint("workflows.called")
     failpoint(f"workflows.called.{called.call.step}.{called.call.direction}")
-    with store.transaction() as work:
-        execution = repository.lock(work, called.execution.execution_id)
-        execution, _ = _end(work, called.flow, execution, called.tried, ended)
-        repository.save(work, execution)
-    failpoint("workflows.ended")
-    return execution
+    return _Made(called, ended)
+
+
+def _keep_end(store: Store, made: _Made) -> None:
+    """
+    Record the end of a call by itself: what was to follow in the same transaction failed, and must not take it along.
+
+    The first error is the one that counts: if this fails too, the try stays open, and is made again with its key.
+    """
+    called = made.called
+    try:
+        with store.transaction() as work:
+            execution = repository.lock(work, called.execution.execution_id)
+            execution, _ = _end(work, called.flow, execution, called.tried, made.ended)
+            repository.save(work, execution)
+    except Exception as error:  # noqa: BLE001  as above
+        log.warning("The end of %s of %s could not be recorded: %s", called.call.step, called.call.subject, error)
 
 
 def _end(
-    work: Work, flow: Flow, execution: Execution, tried: StepProgress, ended: TryEnd
+    work: Work, flow: Flow, execution: Execution, tried: StepProgress, ended: TryEnd, *, took: timedelta | None = None
 ) -> tuple[Execution, StepProgress | None]:
-    """Record the end of a try with what belongs to it; return None for it if another process has tried the step since."""
+    """
+    Record the end of a try with what belongs to it; return None for it if another process has tried the step since.
+
+    A try that *took* its time in this transaction is not recorded yet.
+    """
     state, message, asked_s = _outcome(ended)
     output = ended.output if isinstance(ended, Done) else None
     wait_s = None
@@ -610,7 +651,12 @@ def _end(
         retry_rules = flow.step(tried.step).retry
         # Random, so that a hundred orders that failed together do not come back together.
         wait_s = retry_rules.wait_s(max(tried.tried, 1), asked_s) * random.uniform(0.75, 1.25)  # noqa: S311  no secret
-    known = repository.end(work, execution, tried, state, output=output, message=message, wait_s=wait_s)
+    end = StepEnd(state, output, message, wait_s)
+    known = (
+        repository.end(work, execution, tried, end)
+        if took is None
+        else repository.made(work, execution, tried, end, took)
+    )
     if known is None:
         return execution, None
     flow.on_change(work, execution, StepEnded(tried.step, tried.direction, state, output, message))

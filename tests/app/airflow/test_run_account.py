@@ -125,14 +125,14 @@ def test_of_a_task_whose_process_is_gone_no_note_is_left() -> None:
     assert ti.xcoms == {}
 
 
-def test_the_button_opens_the_hub_s_record_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_button_opens_the_hub_s_page_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow may be below a path, and a run's ID has characters that end a query."""
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://intern.example/airflow/")
     key = TaskInstanceKey("sync_shop_orders", "load", "manual__2026-11-21T09:00:00+00:00", 1, -1)
 
     assert HubRecordLink().get_link(None, ti_key=key) == (
-        "https://intern.example/airflow/hub/v1/runs?dag_id=sync_shop_orders"
-        "&dag_run_id=manual__2026-11-21T09%3A00%3A00%2B00%3A00"
+        "https://intern.example/airflow/hub/pages/dag-run?dag_id=sync_shop_orders"
+        "&run_id=manual__2026-11-21T09%3A00%3A00%2B00%3A00"
     )
 
 

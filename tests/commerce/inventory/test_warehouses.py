@@ -110,7 +110,9 @@ def test_what_counts_is_named_directly(store: Store) -> None:
     warehouses.declare(store, "shop_eu:berlin", Declared(same_as="wms"), actor=OTTO)
 
     for double, other in (("wms", "shop_eu:berlin"), ("wms", "wms"), ("shop_eu:lyon", "shop_eu:berlin")):
-        with pytest.raises(WarehouseInUse):
+        with pytest.raises(
+            WarehouseInUse, match=r"is itself declared to be another warehouse|Other warehouses are declared to be"
+        ):
             warehouses.declare(store, double, Declared(same_as=other), actor=OTTO)
 
 
@@ -121,7 +123,7 @@ def test_a_warehouse_can_be_declared_before_its_stock_is_heard_of_but_not_of_an_
     say(store, "shop_eu", 5)
 
     assert warehouses.get(store, "shop_eu:berlin").reserved_by is ReservedBy.PLATFORM
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="There is no integration 'acme', which would say the stock of acme:berlin"):
         warehouses.declare(store, "acme:berlin", Declared(), actor=OTTO)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="There is no warehouse"):
         warehouses.declare(store, "shop_eu:berlin", Declared(same_as="wms"), actor=OTTO)

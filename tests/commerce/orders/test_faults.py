@@ -198,7 +198,8 @@ def test_trouble_in_two_steps_leaves_an_order_that_is_done_once(
     hub, _ = world
     placed = hub.place(method="pm_card_visa")
     for step, trouble in (first, second):
-        if trouble not in KILLED:
+        # A process that meets the first trouble ends there, and would not come to where it is to be killed.
+        if trouble not in KILLED or (step, trouble) == second:
             for _turn in range(20):
                 hub.advance(placed, before=step)
                 hub.skip_waits()

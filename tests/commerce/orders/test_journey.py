@@ -172,7 +172,7 @@ def test_a_sku_that_is_not_the_master_one_has_the_versions_of_its_product(store:
         assert [(entry.kind, entry.name, entry.detail["key"]) for entry in found] == [
             ("record", "shop.products", "mug")
         ]
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="Nothing happened to sku 'mug-green' since"):
         journeys.read(store, Subject.SKU, "mug-green")
 
 

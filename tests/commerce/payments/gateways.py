@@ -29,6 +29,7 @@ from crossdock.integrations import repository
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Action, Document, Ended
 from crossdock.integrations.actions.ports import WriteAction, WriteRequest
+from crossdock.integrations.actions.service import OnDone
 from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import Manifest, capability_contract
 from crossdock.integrations.model import Integration
@@ -183,21 +184,42 @@ class Gateways:
     def payments(self) -> Payments:
         return Payments(self.store, self.perform)
 
-    def perform(self, integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
+    def perform(
+        self,
+        integration: str,
+        action: str,
+        given: Document,
+        key: str,
+        on_begin: OnBegin,
+        *,
+        on_done: OnDone | None = None,
+    ) -> Ended:
         self.calls.append((integration, action))
         return actions.perform(
-            self.store, self.open_client, integration, action, given, key=key, actor=OTTO, on_begin=on_begin
+            self.store,
+            self.open_client,
+            integration,
+            action,
+            given,
+            key=key,
+            actor=OTTO,
+            on_begin=on_begin,
+            on_done=on_done,
         )
 
     def in_thread(self, store: Store) -> Gateways:
         """The same gateways with a database connection of its own."""
         return Gateways(store, self.servers, self.calls)
 
-    def authorise(self, reference: str = "order-4711", method: str = "pm_visa", amount_minor: int = 10_000) -> Payment:
-        request = PaymentRequest(
+    def request(
+        self, reference: str = "order-4711", method: str = "pm_visa", amount_minor: int = 10_000
+    ) -> PaymentRequest:
+        return PaymentRequest(
             reference=reference, amount_minor=amount_minor, currency="EUR", payment_methods={ANY_GATEWAY: method}
         )
-        return service.authorise(self.payments, request, actor=OTTO)
+
+    def authorise(self, reference: str = "order-4711", method: str = "pm_visa", amount_minor: int = 10_000) -> Payment:
+        return service.authorise(self.payments, self.request(reference, method, amount_minor), actor=OTTO)
 
     def capture(self, payment: Payment, amount_minor: int | None = None, request_key: str = "c1") -> Leg:
         return service.capture(self.payments, Request(payment.payment_id, request_key, OTTO, amount_minor))

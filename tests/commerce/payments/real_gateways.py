@@ -18,6 +18,7 @@ from crossdock.http.model import Limits
 from crossdock.integrations import service as integration_service
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Document, Ended
+from crossdock.integrations.actions.service import OnDone
 from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import Integration
@@ -63,9 +64,26 @@ class RealGateways:
     def system(self, gateway: str) -> FakeStripe | FakeAdyen:
         return self.stripe if gateway == STRIPE else self.adyen
 
-    def _perform(self, integration: str, action: str, given: Document, key: str, on_begin: OnBegin) -> Ended:
+    def _perform(
+        self,
+        integration: str,
+        action: str,
+        given: Document,
+        key: str,
+        on_begin: OnBegin,
+        *,
+        on_done: OnDone | None = None,
+    ) -> Ended:
         return actions.perform(
-            self.store, self._client, integration, action, given, key=key, actor=OTTO, on_begin=on_begin
+            self.store,
+            self._client,
+            integration,
+            action,
+            given,
+            key=key,
+            actor=OTTO,
+            on_begin=on_begin,
+            on_done=on_done,
         )
 
     @contextmanager

@@ -130,7 +130,7 @@ class TestAPaymentThatTheGatewayNamesLater:
         """The failure was kept while the call ran; the answer, which has no reference, must not begin it anew."""
         perform = gateways.perform
 
-        def overtaken(*call: Any) -> Any:
+        def overtaken(*call: Any, **_: Any) -> Any:
             ended = perform(*call)
             with Store(hub_dsn) as other:
                 report(other, fact(FactKind.AUTHORISATION_FAILED, "P1", payment_ref="P1", reference="order-4711"))

@@ -284,7 +284,7 @@ def test_the_answer_that_an_event_overtook_says_whether_another_gateway_may_take
     """The event knows only that it failed; the answer, that the gateway's own rule refused it."""
     perform = gateways.perform
 
-    def overtaken(*call: Any) -> Any:
+    def overtaken(*call: Any, **_: Any) -> Any:
         ended = perform(*call)
         with Store(hub_dsn) as other:
             report(other, fact(FactKind.AUTHORISATION_FAILED, f"{call[0]}_1", gateway=call[0], reference="order-4711"))
@@ -301,7 +301,7 @@ def test_a_decline_by_an_event_ends_a_call_that_has_no_answer(gateways: Gateways
     gateways.fault("alpha", *[{"reset": "after"}] * 2)
     perform = gateways.perform
 
-    def overtaken(*call: Any) -> Any:
+    def overtaken(*call: Any, **_: Any) -> Any:
         with Store(hub_dsn) as other:
             report(other, fact(FactKind.AUTHORISATION_FAILED, reference="order-4711"))
         return perform(*call)
@@ -346,7 +346,7 @@ class TestResolve:
 
         with ThreadPoolExecutor(1) as pool, Store(hub_dsn) as store:
 
-            def hang(*call: Any) -> Any:
+            def hang(*call: Any, **_: Any) -> Any:
                 asked.set()
                 wake.wait(60)
                 return gateways.in_thread(store).perform(*call)
@@ -412,7 +412,7 @@ class TestResolve:
     def test_a_process_that_died_leaves_a_payment_that_is_resolved(self, gateways: Gateways) -> None:
         """Its leg is open, and no other gateway is asked."""
 
-        def die(*_: Any) -> Any:
+        def die(*_: Any, **__: Any) -> Any:
             raise KeyboardInterrupt
 
         alive, gateways.perform = gateways.perform, die  # type: ignore[method-assign]

@@ -139,7 +139,7 @@ def test_a_process_that_slept_until_another_went_on_sends_nothing(gateways: Gate
     """Its leg was committed and its lock was lost: the other one met a gateway that was down, and asked the next."""
     awake = gateways.perform
 
-    def sleep(*call: Any) -> Any:
+    def sleep(*call: Any, **_: Any) -> Any:
         query(gateways.store, "SELECT pg_advisory_unlock_all()")
         gateways.perform = awake  # type: ignore[method-assign]
         gateways.fault("alpha", *[{"status": 429, "retry_after": 0}] * 2)

@@ -61,7 +61,7 @@ def test_a_call_that_was_not_made_says_nothing_of_the_gateway(gateways: Gateways
     """Somebody paused the integration after the gateway was chosen."""
     perform = gateways.perform
 
-    def paused(*call: Any) -> Any:
+    def paused(*call: Any, **_: Any) -> Any:
         integrations.pause(gateways.store, call[0], actor=OTTO)
         return perform(*call)
 
@@ -73,7 +73,8 @@ def test_a_call_that_was_not_made_says_nothing_of_the_gateway(gateways: Gateways
     assert [(each.calls, each.in_trouble) for each in found] == [(0, False), (0, False)]
 
 
-def test_only_the_last_calls_are_kept_and_counted(gateways: Gateways) -> None:
+def test_only_the_last_calls_are_kept_and_counted(gateways: Gateways, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "_FORGET_EVERY", 1)
     with gateways.store.transaction() as work:
         for number in range(300):
             repository.end_call(work, "alpha", repository.begin_call(work, "alpha"), answered=number >= 280)

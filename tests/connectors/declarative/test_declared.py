@@ -18,14 +18,14 @@ import msgspec
 import pytest
 import yaml
 
-from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative import factory, files
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.model import Field, ReadLimits
 from crossdock.connectors.declarative.signing import destination, signer_of
 from crossdock.connectors.declarative.source import DeclaredSource
-from crossdock.connectors.declarative.streams import declared_stream, declared_streams
+from crossdock.connectors.declarative.streams import declared_stream, declared_streams, valid_declaration
 from crossdock.connectors.declarative.values import Unreadable, read
-from crossdock.core.errors import AddressRefused, BadRequest, SourceInvalid, SystemRefused, SystemUnavailable
+from crossdock.core.errors import AddressRefused, BadRequest, NotFound, SourceInvalid, SystemRefused, SystemUnavailable
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
@@ -41,6 +41,7 @@ from crossdock.sync.model import Counts, RunState, SyncRequest
 from crossdock.sync.quarantine import service as quarantine_service
 from tests.connectors.declarative.worlds import AT, BASE, HERE, THINGS, ids_read, serving, source_of, sync_all, written
 from tests.shop import QUICK, query
+from tests.sync.quarantine.selected import selected
 
 EXAMPLES = files.folder() / "examples"
 REST, GRAPHQL = EXAMPLES / "sandbox_stock_rest.yaml", EXAMPLES / "sandbox_orders_graphql.yaml"
@@ -465,7 +466,7 @@ def test_a_value_without_its_type_goes_to_quarantine_with_the_reason_and_can_be_
     assert quarantine_service.edit_fields(store, item, {"size": 7}, streams=lambda _: sync, actor="test") == ()
     (replayed,) = quarantine_service.replay_all(
         store,
-        quarantine_service.select(store, [item], cause=None, everything=False),
+        selected(store, [item], cause=None, everything=False),
         streams=lambda _: sync,
         actor="test",
     )
@@ -715,3 +716,21 @@ def test_a_field_that_a_kind_needs_is_named_with_what_it_is_for(tmp_path: Path) 
     (mistake,) = refused.value.mistakes
     assert mistake.pointer == "/read/paging/next"
     assert mistake.message.startswith("is missing: cursor needs it. cursor: JMESPath of the next cursor in the answer.")
+
+
+def test_a_mistake_in_its_file_leaves_the_source_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream runs on with the last valid version: what reads for it must not fail by the file of now."""
+    monkeypatch.setenv("HUB_DECLARATIONS", str(tmp_path))
+    monkeypatch.setenv("HUB_DEFINITIONS_URL", f"file://{tmp_path}/definitions")
+    path, never_valid = written(tmp_path, BASE), written(tmp_path, {**BASE, "read": {}}, "never")
+    valid = valid_declaration(path.stem)
+    path.write_text("kind: barer\n")
+
+    connection = Connection(connection_id="a_list", conn_type="declared", host="http://127.0.0.1:1", extra=HERE)
+    assert valid_declaration(path.stem) == valid
+    factory.source_of("a_list", connection, None)
+    assert factory.destination_of(connection) == destination(valid, connection)
+    with pytest.raises(InvalidDeclaration):
+        valid_declaration(never_valid.stem)
+    with pytest.raises(NotFound, match=r"missing\.yaml does not exist"):
+        valid_declaration("missing")

@@ -37,6 +37,7 @@ from tests.connectors.declarative.worlds import (
     written,
 )
 from tests.shop import query
+from tests.sync.quarantine.selected import selected
 
 api = pytest.mark.parametrize("api", APIS)
 
@@ -257,7 +258,7 @@ def test_an_edit_in_quarantine_keeps_the_digits_of_the_rest(store: Store, tmp_pa
     _, stream = declared_stream(tmp_path / "a_list.yaml")
     ((item,),) = query(store, "SELECT item_id FROM quarantine_item")
     assert quarantine_service.edit_fields(store, item, {"at": AT}, streams=lambda _: stream, actor="test") == ()
-    items = quarantine_service.select(store, [item], cause=None, everything=False)
+    items = selected(store, [item], cause=None, everything=False)
     quarantine_service.replay_all(store, items, streams=lambda _: stream, actor="test")
 
     assert data_of(store)["N-1"]["price"] == "1234567890123456.78"

@@ -146,7 +146,7 @@ class TestSelection:
         with store.transaction() as work:
             retry_repository.upsert(work, mail, records)
             for letter in repository.find(work, state=None):
-                with pytest.raises(Conflict):
+                with pytest.raises(Conflict, match=r"is (trying|waiting) and cannot be edited now"):
                     repository.edit(work, letter.dead_letter_id, "{}")
 
 

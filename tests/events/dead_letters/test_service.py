@@ -120,7 +120,7 @@ def test_a_discard_needs_a_reason_and_a_dead_letter(store: Store, hub_dsn: str) 
     dead_letter_service.discard(store, dead_letter_id, "not ours", actor=ADA)
     with pytest.raises(Conflict, match="discarded"):
         dead_letter_service.discard(store, dead_letter_id, "again", actor=ADA)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="There is no dead letter 4711"):
         dead_letter_service.discard(store, 4711, "not there", actor=ADA)
 
 

@@ -174,7 +174,8 @@ def test_a_header_or_a_body_that_nobody_sends_is_refused_in_words(sender: Sender
     for number in range(len(headers)):
         if data.draw(st.booleans()):
             name, value = headers[number]
-            cut = data.draw(st.integers(0, len(value)))
+            # Not up to its length: that of a signature by ECDSA is another one each time.
+            cut = data.draw(st.integers(0, 400)) % (len(value) + 1)
             headers[number] = (
                 name,
                 data.draw(st.sampled_from([value[:cut], value[cut:], value * 50])) + data.draw(HEADER_TEXT),

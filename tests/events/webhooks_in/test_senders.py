@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from crossdock.api import personal_data
-from crossdock.app import on_webhook_received
+from crossdock.app import on_webhook_received, personal_data
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.events.webhooks_in import public_keys

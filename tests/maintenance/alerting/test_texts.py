@@ -23,31 +23,40 @@ def link_of(kind: str, subject: str, **fields: Any) -> str:
 @pytest.mark.parametrize(
     ("kind", "subject", "stream", "page"),
     [
-        ("run_failed", "shop_eu.orders (all)", "shop_eu.orders", "sync_shop_eu_orders"),
-        ("stream_stale", "shop_eu.orders", "shop_eu.orders", "sync_shop_eu_orders"),
+        ("run_failed", "shop_eu.orders (all)", "shop_eu.orders", "dags/sync_shop_eu_orders"),
+        ("stream_stale", "shop_eu.orders", "shop_eu.orders", "dags/sync_shop_eu_orders"),
         (
             "run_late",
             "sync_a_b/manual__2026-11-29T10:00:00+00:00",
             "a.b",
-            "sync_a_b/runs/manual__2026-11-29T10%3A00%3A00%2B00%3A00",
+            "dags/sync_a_b/runs/manual__2026-11-29T10%3A00%3A00%2B00%3A00",
         ),
-        ("dag_failed", "deliver_events", None, "deliver_events"),
-        ("events_unread", "availability/0", None, "deliver_events"),
+        ("dag_failed", "deliver_events", None, "dags/deliver_events"),
+        ("events_unread", "availability/0", None, "dags/deliver_events"),
+        ("rows_rejected", "shop_eu.orders", "shop_eu.orders", "hub/pages/quarantine?stream=shop_eu.orders"),
+        ("dead_letters", "stock", None, "hub/pages/dead-letters"),
+        ("order_waits", "ord_1", None, "hub/pages/decisions"),
     ],
 )
-def test_a_cause_that_is_a_run_or_a_dag_leads_to_its_page(
+def test_a_cause_leads_to_the_page_where_it_is_seen_or_fixed(
     kind: str, subject: str, stream: str | None, page: str
 ) -> None:
     """Whoever is woken taps it, and need not search."""
     link = link_of(kind, subject, stream=stream)
 
-    assert link == f"https://airflow.example/dags/{page}"
+    assert link == f"https://airflow.example/{page}"
     assert web_link(link) == link, "receivers show it as a link"
 
 
 @pytest.mark.parametrize(("kind", "subject"), [("disk_low", "/var/lib"), ("run_failed", "somebody's own")])
 def test_a_cause_without_a_page_has_no_link(kind: str, subject: str) -> None:
     assert link_of(kind, subject) == ""
+
+
+def test_a_system_that_does_not_answer_leads_to_its_integration() -> None:
+    link = link_of("breaker_open", "stripe_eu", integration="stripe_eu")
+
+    assert link == "https://airflow.example/hub/pages/integrations/stripe_eu"
 
 
 def test_a_subject_of_another_server_leads_nowhere_else() -> None:

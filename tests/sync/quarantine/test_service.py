@@ -22,6 +22,7 @@ from crossdock.sync.stream import LEASE_LIFE
 from crossdock.sync.validate_rows import validate_rows
 from tests.shop import query
 from tests.streams import INVENTORY, stream_of
+from tests.sync.quarantine.selected import selected
 from tests.sync.records import entry, page
 
 ANNA = "anna@example.test"
@@ -164,7 +165,7 @@ def test_one_item_of_many_is_replayed_alone(anna: Triage) -> None:
     for item in anna.items():
         anna.edit(item, sku="SIDEBOARD")
 
-    anna.replay(*quarantine_service.select(anna.store, [anna.items()[0].item_id], cause=None, everything=False))
+    anna.replay(*selected(anna.store, [anna.items()[0].item_id], cause=None, everything=False))
 
     assert anna.states() == ["replayed", "open"]
 
@@ -175,7 +176,7 @@ def test_items_are_replayed_by_cause(anna: Triage) -> None:
     for item in anna.items():
         anna.edit(item, sku="SIDEBOARD", quantityOnStock=12)
 
-    anna.replay(*quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False))
+    anna.replay(*selected(anna.store, [], cause="sku_is_present", everything=False))
 
     assert anna.states() == ["replayed", "replayed", "open"]
 
@@ -184,7 +185,7 @@ def test_all_open_items_are_replayed_at_once_and_each_has_its_own_verdict(anna: 
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""))
     anna.edit(anna.items()[0], sku="SIDEBOARD")
 
-    report = anna.replay(*quarantine_service.select(anna.store, [], cause=None, everything=True))
+    report = anna.replay(*selected(anna.store, [], cause=None, everything=True))
 
     assert (report.counts.inserted, report.counts.rejected) == (1, 1)
     assert anna.states() == ["replayed", "open"]
@@ -196,7 +197,7 @@ def test_all_open_items_are_replayed_at_once_and_each_has_its_own_verdict(anna: 
 )
 def test_a_choice_is_made_in_one_way(anna: Triage, ids: list[int], cause: str | None, everything: bool) -> None:
     with pytest.raises(BadRequest, match="in exactly one way"):
-        quarantine_service.select(anna.store, ids, cause=cause, everything=everything)
+        selected(anna.store, ids, cause=cause, everything=everything)
 
 
 def test_a_closed_item_is_neither_selected_nor_edited_nor_discarded(anna: Triage) -> None:
@@ -205,12 +206,12 @@ def test_a_closed_item_is_neither_selected_nor_edited_nor_discarded(anna: Triage
     quarantine_service.discard(anna.store, item.item_id, "a test entry", actor=ANNA)
 
     with pytest.raises(Conflict, match="discarded"):
-        quarantine_service.select(anna.store, [item.item_id], cause=None, everything=False)
+        selected(anna.store, [item.item_id], cause=None, everything=False)
     with pytest.raises(Conflict, match="discarded"):
         anna.edit(item, sku="SIDEBOARD")
     with pytest.raises(Conflict, match="discarded"):
         quarantine_service.discard(anna.store, item.item_id, "again", actor=ANNA)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="There is no quarantine item 4711"):
         quarantine_service.discard(anna.store, 4_711, "no such", actor=ANNA)
 
 
@@ -240,7 +241,7 @@ def test_a_record_is_edited_and_not_replaced_by_another(anna: Triage, edited: by
     """It would overwrite a record that no person has checked."""
     anna.sync(entry(id="a", sku=""))
 
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest, match="The edited record"):
         quarantine_service.edit(anna.store, anna.items()[0].item_id, edited, streams=stream_of, actor=ANNA)
 
     assert (anna.items()[0].edited, anna.acts()) == (None, [])
@@ -312,9 +313,7 @@ def test_a_record_edited_back_to_its_original_has_no_edit(anna: Triage) -> None:
 
 def test_items_of_a_cause_are_discarded_together_each_with_its_reason(anna: Triage) -> None:
     anna.sync(entry(id="a", sku=""), entry(id="b", sku=""), entry(id="c", quantityOnStock=-2, availableQuantity=-1))
-    chosen = [
-        item.item_id for item in quarantine_service.select(anna.store, [], cause="sku_is_present", everything=False)
-    ]
+    chosen = [item.item_id for item in selected(anna.store, [], cause="sku_is_present", everything=False)]
     quarantine_service.discard(anna.store, chosen[0], "seen alone", actor="ben")
 
     found = quarantine_service.discard_all(anna.store, chosen, "no longer sold", actor=ANNA)

@@ -1,4 +1,4 @@
-"""Begin a delivery worker with the code as it is now, and end it when that has changed, so that its next run has the new one."""
+"""Begin a task with the code as it is now, and end a delivery worker when that has changed, so that its next run has the new one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from airflow.sdk import get_parsing_context
 
 from crossdock.core import loaded_code
 from crossdock.core.log import logger
@@ -30,6 +32,12 @@ def load() -> None:
     a worker and the classes by which its retry policy and its callbacks know them.
     """
     loaded_code.refresh(*_ENTRIES)
+
+
+def load_for_task(*modules: str) -> None:
+    """Load *modules*, and all that they use, anew where it has changed, if this process is that of a task: as `load`."""
+    if get_parsing_context().dag_id:
+        loaded_code.refresh(*modules)
 
 
 def loads() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crossdock.app import definitions
+from crossdock.app.airflow import code_watch
 from crossdock.connectors.declarative import files
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ def define(file_no: int) -> dict[str, DAG]:
     """Build the DAGs of one DAG file, by ID."""
     if not definitions.read(file_no) and all(definitions.file_of(name) != file_no for name in files.paths()):
         return {}
+    code_watch.load_for_task("crossdock.app.airflow.stream_dags")
     from crossdock.app.airflow.stream_dags import define as define_all  # noqa: PLC0415  imports the connectors
 
     return define_all(file_no)

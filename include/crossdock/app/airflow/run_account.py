@@ -23,7 +23,7 @@ log = logger(__name__)
 
 
 class HubRecordLink(BaseOperatorLink):
-    """The button of a task instance that opens the hub's own record of its run."""
+    """The button of a task instance that opens the hub's page of its run."""
 
     name = "Run in the hub"
 
@@ -32,7 +32,7 @@ class HubRecordLink(BaseOperatorLink):
 
         # Airflow's own address, which may have a path; without one the browser completes it.
         base_url = str(conf.get("api", "base_url", fallback="")).rstrip("/")
-        return f"{base_url}/hub/v1/runs?{urlencode({'dag_id': ti_key.dag_id, 'dag_run_id': ti_key.run_id})}"
+        return f"{base_url}/hub/pages/dag-run?{urlencode({'dag_id': ti_key.dag_id, 'run_id': ti_key.run_id})}"
 
 
 def tell(store: Store, run_id: str, *, ti: Any, event: Any = None) -> None:

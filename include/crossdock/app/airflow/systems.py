@@ -45,7 +45,7 @@ def systems_of(stream: Stream, *, starts: bool = False, queues: bool = True) -> 
         if queues:
             store.wait_until_it_answers(_STORE_AWAY_S)
         known = (find_active if starts else find_integration)(store, stream.integration)
-        with SharedSafeguards(store, stream.integration, cipher=_cipher(), queues=queues) as calls:
+        with SharedSafeguards(store, stream.integration, cipher=cipher(), queues=queues) as calls:
             yield Systems(
                 source=_source_of(store, stream.integration, known, calls.safeguards),
                 store=store,
@@ -69,17 +69,17 @@ def client_of(store: Store, integration: Integration, manifest: Manifest) -> Ite
 
     """
     connection = _registered(store, integration, manifest)
-    with SharedSafeguards(store, integration.integration_id, cipher=_cipher(), queues=False) as calls:
+    with SharedSafeguards(store, integration.integration_id, cipher=cipher(), queues=False) as calls:
         client: Client = manifest.provided("client")(integration.integration_id, connection, calls.safeguards)
         yield client
 
 
-def _cipher() -> Cipher | None:
-    """Use Airflow's Fernet cipher, so that the hub has no key of its own to manage; None if no key is set."""
+def cipher() -> Cipher | None:
+    """Give Airflow's Fernet cipher, so that the hub has no key of its own to manage; None if no key is set."""
     from airflow.sdk.crypto import get_fernet  # noqa: PLC0415  only where calls are made
 
-    cipher = get_fernet()
-    return cipher if cipher.is_encrypted else None
+    found = get_fernet()
+    return found if found.is_encrypted else None
 
 
 def _source_of(

@@ -105,6 +105,7 @@ def _show_result(run: DemoRun) -> None:
 def _show_next_steps(run: DemoRun) -> None:
     user, _ = airflow_login()
     console.say(f"Airflow:      {run.stack.airflow_url}")
+    console.say(f"Crossdock:    {run.stack.pages_url}")
     console.say(f"Log in:       user {user}; the password: ./hub status --password")
     console.say(
         "Chapters:     " + "\n              ".join(f"./hub demo {name}: {text}" for name, text in CHAPTERS.items())

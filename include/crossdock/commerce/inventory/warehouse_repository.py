@@ -12,7 +12,7 @@ from crossdock.db.database import Work
 _SOURCES = "/integrations/"
 
 _COLUMNS = b"""
-SELECT substr(warehouse_id, length('/integrations/') + 1) AS warehouse_id, priority, country, parcel_cost_minor, reserved_by,
+SELECT substr(warehouse_id, length('/integrations/') + 1) AS warehouse_id, name, priority, country, parcel_cost_minor, reserved_by,
        substr(same_as, length('/integrations/') + 1) AS same_as, version
   FROM warehouse
 """
@@ -23,10 +23,10 @@ _LIST = _COLUMNS + b" WHERE starts_with(warehouse_id, '/integrations/') ORDER BY
 _FIND = _COLUMNS + b" WHERE warehouse_id = %(warehouse_id)s"
 
 _PUT = b"""
-INSERT INTO warehouse (warehouse_id, priority, country, parcel_cost_minor, reserved_by, same_as)
-VALUES (%(warehouse_id)s, %(priority)s, %(country)s, %(parcel_cost_minor)s, %(reserved_by)s, %(same_as)s)
+INSERT INTO warehouse (warehouse_id, name, priority, country, parcel_cost_minor, reserved_by, same_as)
+VALUES (%(warehouse_id)s, %(name)s, %(priority)s, %(country)s, %(parcel_cost_minor)s, %(reserved_by)s, %(same_as)s)
 ON CONFLICT (warehouse_id) DO UPDATE
-   SET priority = excluded.priority, country = excluded.country, parcel_cost_minor = excluded.parcel_cost_minor,
+   SET name = excluded.name, priority = excluded.priority, country = excluded.country, parcel_cost_minor = excluded.parcel_cost_minor,
        reserved_by = excluded.reserved_by, same_as = excluded.same_as, version = warehouse.version + 1
 """
 

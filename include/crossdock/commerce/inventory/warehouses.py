@@ -33,6 +33,8 @@ class ReservedBy(StrEnum):
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """What is declared of a warehouse."""
 
+    #: What people call it; None for no name but its ID.
+    name: str | None = None
     #: The lowest is taken first.
     priority: int = 100
     #: ISO 3166 alpha-2; None where it is nearer to nobody.

@@ -49,7 +49,7 @@ def mailers(store: Store, preferred: Sequence[str] = ()) -> list[str]:
         NotFound: one of *preferred* is not there, or sends no mails.
 
     """
-    with store.transaction() as work:
+    with store.question() as work:
         kinds = {found.integration_id: found.kind for found in integrations.list_all(work)}
     able = sorted(name for name, kind in kinds.items() if kind in manifests() and _sends(kind))
     if wrong := [name for name in preferred if name not in able]:
@@ -95,7 +95,8 @@ def send(
     _refuse_invalid(mail)
     with store.transaction() as work:
         repository.add(work, mail)
-    return _send_written(store, open_client, mail.business_key, mail.kind, on_sent, by=by, actor=actor)
+        claimed, known = _claimed(work, mail.business_key, mail.kind, on_sent, by=by)
+    return _send_claimed(store, open_client, claimed, known, on_sent, by=by, actor=actor)
 
 
 def resume(
@@ -120,34 +121,43 @@ def resume(
     if not by:
         raise NoMailer
     with store.transaction() as work:
-        known = repository.get(work, mail_id)
-    return _send_written(store, open_client, known.business_key, known.kind, on_sent, by=by, actor=actor)
+        mail = repository.get(work, mail_id)
+        claimed, known = _claimed(work, mail.business_key, mail.kind, on_sent, by=by)
+    return _send_claimed(store, open_client, claimed, known, on_sent, by=by, actor=actor)
 
 
-def _send_written(
+def _claimed(
+    work: Work, business_key: str, kind: str, on_sent: OnSent, *, by: Sequence[str]
+) -> tuple[Claim | None, MailRecord]:
+    """Claim a mail that is written, and note which mailer is asked first; return also what is known of it."""
+    claimed = repository.claim(work, business_key, kind, life=_CLAIM_LIFE)
+    if claimed is not None:
+        repository.ask(work, claimed, _order(claimed, by)[0], life=_CLAIM_LIFE)
+    known = repository.find(work, business_key, kind)
+    assert known is not None  # noqa: S101  it was written, or a conflict found it
+    if known.state is MailState.SENT:
+        on_sent(work, known)
+    return claimed, known
+
+
+def _send_claimed(
     store: Store,
     open_client: OpenClient,
-    business_key: str,
-    kind: str,
+    claimed: Claim | None,
+    known: MailRecord,
     on_sent: OnSent,
     *,
     by: Sequence[str],
     actor: str,
 ) -> MailRecord:
-    with store.transaction() as work:
-        claimed = repository.claim(work, business_key, kind, life=_CLAIM_LIFE)
-        known = repository.find(work, business_key, kind)
-        assert known is not None  # noqa: S101  it was written, or a conflict found it
-        if known.state is MailState.SENT:
-            on_sent(work, known)
     if claimed is None:
         # One that was refused long ago is final: what it said is no longer kept.
         if known.state not in (MailState.SENT, MailState.REFUSED):
             raise Transient(f"Another process is sending the mail {known.mail_id} now")
         return known
     failpoint("mail.claimed")
-    key, order = effect_key(business_key, kind), _order(claimed, by)
-    return _ask_in_turn(store, open_client, claimed, key, on_sent, by=order, actor=actor)
+    key = effect_key(known.business_key, known.kind)
+    return _ask_in_turn(store, open_client, claimed, key, on_sent, by=_order(claimed, by), actor=actor)
 
 
 def _order(claimed: Claim, by: Sequence[str]) -> list[str]:
@@ -170,10 +180,10 @@ def _ask_in_turn(
     """Ask one mailer after the other, until one accepts the mail or may have; record and return what came of it."""
     ended: Ended = Failed("no mailer was asked")
     asked, reasons = None, list[str]()
-    for name in by:
-        with store.transaction() as work:
-            if not repository.ask(work, claimed, name, life=_CLAIM_LIFE):
-                return repository.get(work, claimed.mail_id)
+    for number, name in enumerate(by):
+        # The first one was noted with the claim.
+        if number and not _noted(store, claimed, name):
+            return _known(store, claimed)
         failpoint("mail.asked")
         ended, asked = _ask(store, open_client, name, claimed, key, actor=actor), name
         reasons += [] if isinstance(ended, Done) else [f"{name}: {ended.message}"]
@@ -182,6 +192,17 @@ def _ask_in_turn(
     failpoint("mail.answered")
     reason = _without_address("; ".join(reasons), claimed) or None
     return _recorded(store, claimed, ended, on_sent, mailer=asked, reason=reason)
+
+
+def _noted(store: Store, claimed: Claim, mailer: str) -> bool:
+    """Note that *mailer* is asked next; false if another process has taken the claim over."""
+    with store.transaction() as work:
+        return repository.ask(work, claimed, mailer, life=_CLAIM_LIFE)
+
+
+def _known(store: Store, claimed: Claim) -> MailRecord:
+    with store.question() as work:
+        return repository.get(work, claimed.mail_id)
 
 
 def _recorded(

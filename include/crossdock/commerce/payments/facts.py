@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from crossdock.commerce.payments import repository
+from crossdock.commerce.payments import questions, repository
 from crossdock.commerce.payments.accounts import account_of, declared
 from crossdock.commerce.payments.amounts import PaymentState, amounts_of, is_foreign, open_dispute_until, state_of
 from crossdock.commerce.payments.books import MOVING, balances_of, difference, taken_back_minor
 from crossdock.commerce.payments.events import FactKind, PaymentFact
 from crossdock.commerce.payments.kinds import MEANINGS, STAGES, Stage, Topic, kind_of
-from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, is_unresolved, state_from
+from crossdock.commerce.payments.model import FactOrigin, Leg, LegEnd, Operation, Payment, is_unresolved, state_from
 from crossdock.commerce.payments.repository import Known
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store, Work
@@ -115,13 +115,13 @@ def _refuse_other_form(work: Work, leg: Leg, ref: str | None) -> None:
         )
 
 
-def update_state(work: Work, payment_id: str) -> None:
-    """Derive the state of a payment from its legs and facts; the caller has locked it."""
-    write_state(work, repository.known(work, payment_id))
+def update_state(work: Work, payment_id: str) -> Payment:
+    """Derive the state of a payment from its legs and facts; return the payment with it. The caller has locked it."""
+    return write_state(work, repository.known(work, payment_id))
 
 
-def write_state(work: Work, known: Known) -> None:
-    """Write what follows from all that is *known* of a payment, which the caller has locked."""
+def write_state(work: Work, known: Known) -> Payment:
+    """Write what follows from all that is *known* of a payment, which the caller has locked; return the payment with it."""
     payment, facts = known.payment, known.facts
     state = state_from(known.legs, facts, payment)
     is_open = is_unresolved(known.legs, state)
@@ -130,7 +130,7 @@ def write_state(work: Work, known: Known) -> None:
     taken_back = taken_back_minor(facts, payment.amount_minor, payment.currency)
     stored = (payment.state, payment.is_unresolved, payment.live_authorisations, payment.dispute_until)
     if (*stored, known.taken_back_minor) != (state, is_open, live, dispute_until, taken_back):
-        repository.set_state(
+        written = repository.set_state(
             work,
             payment.payment_id,
             state,
@@ -139,7 +139,9 @@ def write_state(work: Work, known: Known) -> None:
             dispute_until=dispute_until,
             taken_back_minor=taken_back,
         )
+        payment = written or payment
     _post(work, known)
+    return payment
 
 
 def _post(work: Work, known: Known) -> None:
@@ -177,6 +179,7 @@ def _resolve_leg(work: Work, payment_id: str, fact: PaymentFact, origin: FactOri
             continue
         if leg.is_unresolved:
             repository.end_leg(work, leg, _end_of(fact, outcome))
+            questions.withdraw(work, leg)
             _resolve_attempt(work, leg, outcome, origin)
         elif leg.outcome is not Outcome.DONE and _is_live(work, payment_id, fact):
             repository.correct_leg(work, leg, _end_of(fact, outcome))

@@ -91,6 +91,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     called_at: datetime
     first_failed_at: datetime | None
     answered_at: datetime | None
+    #: Whether a person is asked if nobody else finds out what became of it; false where its caller asks.
+    asks_person: bool = False
 
     @property
     def is_unresolved(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from crossdock.commerce.payments import facts as fact_book
-from crossdock.commerce.payments import repository
+from crossdock.commerce.payments import questions, repository
 from crossdock.commerce.payments.accounts import account_of, declared, is_other_account
 from crossdock.commerce.payments.amounts import Amounts, PaymentState, amounts_of, is_foreign, state_of
 from crossdock.commerce.payments.events import PaymentFact
@@ -49,12 +49,13 @@ from crossdock.commerce.payments.repository import Known
 from crossdock.core.errors import BadRequest, Conflict, IntegrationPaused, NotFound
 from crossdock.db.database import Store, Work
 from crossdock.integrations import repository as registry
-from crossdock.integrations.actions.model import Document, Ended, Failed, InputInvalid, Unknown
+from crossdock.integrations.actions.model import Document, Done, Ended, Failed, InputInvalid, Unknown
 from crossdock.integrations.attempts.model import Outcome
 from crossdock.integrations.attempts.service import begins_always
 from crossdock.integrations.manifests import manifests
 from crossdock.integrations.model import IntegrationState
-from crossdock.observability import audit
+from crossdock.observability import audit, decisions
+from crossdock.observability.decisions import Decision
 
 #: What a connector's manifest provides.
 CAPABILITY = "payment_gateway"
@@ -62,6 +63,8 @@ _OTHER_ACCOUNT = (
     "{gateway} was removed and added again, or its account was changed, since this call was made: the account of now is not "
     "asked about it. An event of the old one or a person has to say what became of it"
 )
+#: Longer than any call of a gateway takes, with its retries: then a person is asked about one whose process is gone.
+_LONGEST_CALL = timedelta(minutes=5)
 #: The gateway's clock may be behind ours by so much.
 _CLOCKS_DIFFER = timedelta(minutes=5)
 
@@ -72,6 +75,8 @@ class Payments:
 
     store: Store
     perform: Perform
+    #: Whether a person is asked about a call whose outcome stays unknown. False where the caller asks itself.
+    asks_person: bool = True
 
 
 @dataclass(frozen=True)
@@ -275,15 +280,17 @@ def _refuse_without_gateway(work: Work, payment: Payment) -> None:
 def _ask_in_turn(payments: Payments, payment_id: str) -> Payment:
     asked: set[str] = set()
     with _alone(payments.store, payment_id):
-        while begun := _begin_authorisation(payments.store, payment_id, asked):
+        while begun := _begin_authorisation(payments, payment_id, asked):
             asked.add(begun.leg.gateway)
-            _call(payments, begun)
+            payment = _call(payments, begun)
+            if payment.state is PaymentState.AUTHORISED:
+                return payment
     return show(payments.store, payment_id)
 
 
-def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Begun | None:
+def _begin_authorisation(payments: Payments, payment_id: str, asked: set[str]) -> _Begun | None:
     """Choose the gateway that may be asked now, and commit its leg; None if no one may be asked."""
-    with store.transaction() as work:
+    with payments.store.transaction() as work:
         payment = repository.lock(work, payment_id)
         known = repository.known(work, payment_id)
         # A gateway may have said by an event that it has the payment, after a person said that it had failed.
@@ -305,6 +312,7 @@ def _begin_authorisation(store: Store, payment_id: str, asked: set[str]) -> _Beg
             gateway,
             account=account_of(work, gateway),
             amount_minor=payment.amount_minor,
+            asks_person=payments.asks_person,
         )
         return _begun(work, known, leg, before)
 
@@ -324,7 +332,7 @@ def _stays_unknown(work: Work, leg: Leg) -> bool:
 
 def _operate(payments: Payments, operation: Operation, request: Request) -> Leg:
     with _alone(payments.store, f"{request.payment_id}:{operation}:{request.request_key}"):
-        if begun := _begin_operation(payments.store, operation, request):
+        if begun := _begin_operation(payments, operation, request):
             _call(payments, begun)
     with payments.store.question() as work:
         leg = repository.find_leg(work, request.payment_id, operation, request.request_key)
@@ -332,9 +340,9 @@ def _operate(payments: Payments, operation: Operation, request: Request) -> Leg:
     return leg
 
 
-def _begin_operation(store: Store, operation: Operation, request: Request) -> _Begun | None:
+def _begin_operation(payments: Payments, operation: Operation, request: Request) -> _Begun | None:
     """Reserve the amount under the payment's lock, and commit the leg; None if it was done before."""
-    with store.transaction() as work:
+    with payments.store.transaction() as work:
         payment = repository.lock(work, request.payment_id)
         known = repository.known(work, payment.payment_id)
         asked = (operation, request.request_key)
@@ -354,6 +362,7 @@ def _begin_operation(store: Store, operation: Operation, request: Request) -> _B
             request_key=request.request_key,
             amount_minor=amount_minor if operation in (Operation.CAPTURE, Operation.REFUND) else None,
             payment_ref=authorised.payment_ref,
+            asks_person=payments.asks_person,
         )
         if before is None:
             _audit_operation(work, leg, request.actor)
@@ -370,6 +379,7 @@ def _begun(work: Work, known: Known, leg: Leg, before: Leg | None) -> _Begun:
     legs = sorted([*others, leg], key=lambda one: one.leg_id)
     fact_book.write_state(work, msgspec.structs.replace(known, legs=legs))
     was_unresolved = before is not None and before.is_unresolved
+    questions.ask(work, leg, opens_in=_LONGEST_CALL)
     return _Begun(known.payment, leg, repository.begin_call(work, leg.gateway), was_unresolved)
 
 
@@ -446,30 +456,54 @@ def _allowed(payment: Payment, operation: Operation, amount_minor: int | None, m
     return asked
 
 
-def _call(payments: Payments, begun: _Begun) -> None:
-    leg = begun.leg
-    ended, was_made = _performed(payments, begun)
+@dataclass
+class _Answer:
+    """Records what a gateway did in the transaction that records the call as done, now or as an earlier one."""
+
+    begun: _Begun
+    came: bool = False
+    payment: Payment | None = None
+
+    def record(self, work: Work, done: Done) -> None:
+        self.came = True
+        self.payment = _end_of_call(work, self.begun, done)
+
+
+def _call(payments: Payments, begun: _Begun) -> Payment:
+    """Call the gateway and record how it ended; return the payment as it is then."""
+    answer = _Answer(begun)
+    ended, was_made = _performed(payments, answer)
+    if answer.payment is not None:
+        return answer.payment
     with payments.store.transaction() as work:
-        _end(work, leg, ended, FactOrigin.ANSWER)
         if was_made:
-            repository.end_call(work, leg.gateway, begun.call_id, answered=answered(ended))
-        else:
-            repository.forget_call(work, begun.call_id)
+            return _end_of_call(work, begun, ended)
+        repository.forget_call(work, begun.call_id)
+        return _end(work, begun.leg, ended)
 
 
-def _performed(payments: Payments, begun: _Begun) -> tuple[Ended, bool]:
+def _end_of_call(work: Work, begun: _Begun, ended: Ended) -> Payment:
+    payment = _end(work, begun.leg, ended)
+    repository.end_call(work, begun.leg.gateway, begun.call_id, answered=answered(ended))
+    return payment
+
+
+def _performed(payments: Payments, answer: _Answer) -> tuple[Ended, bool]:
     """
     Call the gateway; return how it ended, and whether the call was made.
 
     What keeps it from being made says nothing of an earlier one, and nothing of the gateway's health.
     """
-    leg = begun.leg
+    begun, leg = answer.begun, answer.begun.leg
     try:
-        given = _input(begun)
-        return payments.perform(leg.gateway, leg.operation, given, leg.key, partial(_still_ours, leg)), True
+        given, begins = _input(begun), partial(_still_ours, leg)
+        return payments.perform(leg.gateway, leg.operation, given, leg.key, begins, on_done=answer.record), True
     except PaymentBusy:
         raise
     except (BadRequest, NotFound, IntegrationPaused, Conflict) as error:
+        if answer.came:
+            # It was made, and could not be recorded: whoever repeats it finds out what it did.
+            raise
         if begun.was_unresolved:
             return Unknown(str(error)), False
         return input_refused(error) if isinstance(error, InputInvalid) else Failed(str(error)), False
@@ -489,8 +523,8 @@ def _still_ours(leg: Leg, work: Work) -> None:
         raise PaymentBusy(leg.payment_id)
 
 
-def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
-    """Write the outcome of a leg and the facts of its answer, in one transaction."""
+def _end(work: Work, leg: Leg, ended: Ended) -> Payment:
+    """Write the outcome of a leg and the facts of its answer, in one transaction; return the payment as it is then."""
     ended = of_this_payment(leg, ended)
     if named := end_of(leg, ended).payment_ref:
         repository.lock_refs(work, [(leg.gateway, named)])
@@ -500,7 +534,7 @@ def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
     end, facts = end_of(leg, ended), facts_in(leg, ended, datetime.now(UTC))
     if named and leg.operation is Operation.FINISH and not repository.taken_by(work, leg, named):
         repository.name_payment(work, payment, facts[0])
-    kept = [repository.add_fact(work, leg.payment_id, fact, origin) for fact in facts]
+    kept = [repository.add_fact(work, leg.payment_id, fact, FactOrigin.ANSWER) for fact in facts]
     if not all(kept):
         end = of_another()
     elif other := next((fact.currency for fact in facts if is_foreign(fact, payment.currency)), None):
@@ -510,7 +544,16 @@ def _end(work: Work, leg: Leg, ended: Ended, origin: FactOrigin) -> None:
         fact_book.end_by_kept_facts(work, leg)
     if end.payment_ref:
         repository.adopt_facts(work, leg.payment_id, leg.gateway, end.payment_ref)
-    fact_book.update_state(work, leg.payment_id)
+    if leg.asks_person:
+        _ask_or_withdraw(work, repository.leg(work, leg))
+    return fact_book.update_state(work, leg.payment_id)
+
+
+def _ask_or_withdraw(work: Work, leg: Leg) -> None:
+    if leg.is_unresolved:
+        questions.ask(work, leg)
+    else:
+        questions.withdraw(work, leg)
 
 
 def _input(begun: _Begun) -> Document:
@@ -601,6 +644,7 @@ def resolve_by_person(
     ref: str | None,
     reason: str,
     actor: str,
+    decision_id: int | None = None,
 ) -> Payment:
     """
     Record what a person saw at the gateway about a call whose outcome was unknown, with an entry in the audit trail.
@@ -613,8 +657,10 @@ def resolve_by_person(
         ref: The gateway's reference of what was done; needed for `done`.
         reason: How the person knows.
         actor: The person.
+        decision_id: The decision that this is the answer to; None to answer what is asked now.
 
     Raises:
+        AlreadyDecided: somebody has decided before.
         NotFound: there is no such payment or call.
         BadRequest: it was done, and its reference is missing.
         Conflict: its outcome is known, or its call may still be running.
@@ -629,10 +675,32 @@ def resolve_by_person(
         if ref:
             repository.lock_refs(work, [(leg.gateway, leg.payment_ref or ref)])
         repository.lock(work, payment_id)
+        if decision_id is not None:
+            decisions.refuse_decided(work, decision_id)
         fact_book.end_by_person(work, _leg_of(work, payment_id, leg_id), outcome, ref)
+        questions.record(work, leg, outcome, actor=actor)
         detail = {"leg": leg_id, "operation": leg.operation, "outcome": outcome, "reason": reason}
         audit.add(work, actor=actor, act="payment.resolve", subject=f"payment/{payment_id}", detail=detail)
         return repository.get(work, payment_id)
+
+
+def decide(store: Store, decision: Decision, choice: str, reason: str, *, actor: str, ref: str | None) -> Payment:
+    """
+    Carry out what was decided about a call of a payment. *ref* is the gateway's reference of what was done.
+
+    Raises:
+        NotFound: the question was taken back: the outcome is known by now.
+        BadRequest, Conflict, AlreadyDecided: as `resolve_by_person`.
+
+    """
+    match Outcome(choice):
+        case Outcome.DONE | Outcome.REFUSED | Outcome.FAILED as outcome:
+            leg_id, by_answer = int(decision.subject), decision.decision_id
+            return resolve_by_person(
+                store, decision.about, leg_id, outcome, ref=ref, reason=reason, actor=actor, decision_id=by_answer
+            )
+        case _:
+            raise Conflict(f"A call is resolved as done, refused or failed, not as {choice}")
 
 
 def _leg_of(work: Work, payment_id: str, leg_id: int) -> Leg:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from crossdock.connectors.declarative import files
 from crossdock.connectors.declarative.signing import destination, needed_credentials
 from crossdock.connectors.declarative.source import DeclaredSource
+from crossdock.connectors.declarative.streams import valid_declaration
 from crossdock.core.ids import unprefixed
 from crossdock.http.config import SafeguardsFactory
 from crossdock.http.connection import Connection
@@ -12,14 +12,14 @@ from crossdock.http.connection import Connection
 
 def source_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> DeclaredSource:
     """
-    Create the source of the declared system *integration*.
+    Create the source of the declared system *integration*, by its last valid version if its file has a mistake.
 
     Raises:
         NotFound: there is no such declaration.
-        BadRequest: the declaration is not valid, or its connection lacks a value that it needs.
+        BadRequest: the declaration never was valid, or its connection lacks a value that it needs.
 
     """
-    return DeclaredSource(files.find(integration), connection, share)
+    return DeclaredSource(valid_declaration(integration), connection, share)
 
 
 def destination_of(connection: Connection) -> str:
@@ -30,7 +30,7 @@ def destination_of(connection: Connection) -> str:
         HubError: as in `source_of`.
 
     """
-    return destination(files.find(unprefixed(connection.connection_id)), connection)
+    return destination(valid_declaration(unprefixed(connection.connection_id)), connection)
 
 
 def needs_of(integration: str) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def needs_of(integration: str) -> tuple[str, ...]:
 
     Raises:
         NotFound: there is no such declaration.
-        InvalidDeclaration: it is not valid.
+        InvalidDeclaration: it never was valid.
 
     """
-    return needed_credentials(files.find(integration))
+    return needed_credentials(valid_declaration(integration))

@@ -80,6 +80,21 @@ def declared_streams(
             yield declaration, _stream_of(declaration)
 
 
+def valid_declaration(name: str) -> Declaration:
+    """
+    Read the declaration *name*; as it was when it was last valid, if it has a mistake: its stream runs on with that, too.
+
+    Raises:
+        NotFound: there is none.
+        InvalidDeclaration: it never was valid.
+
+    """
+    path = files.paths().get(name)
+    found = last_valid.read(path, _semantic_mistakes) if path else None
+    # It says why there is none.
+    return found or files.find(name)
+
+
 def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
     """Collect the errors of the invalid declarations of *folder*."""
     found = []

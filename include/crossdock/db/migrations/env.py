@@ -7,20 +7,28 @@ from alembic import context
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+#: While a migration waits for a table, everybody who writes to it waits behind the migration.
+LOCK_PATIENCE_MS = 2000
+
 
 def run() -> None:
     dsn: str = context.config.attributes["dsn"]
     schema: str = context.config.attributes["schema"]
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(dsn, options=f"-c search_path={schema}"),
+        creator=lambda: psycopg.connect(dsn, options=f"-c search_path={schema} -c lock_timeout={LOCK_PATIENCE_MS}"),
         poolclass=NullPool,
     )
-    with engine.begin() as connection:
-        # Two hubs that start at once must not both migrate: the second waits here, then finds nothing to do.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('crossdock-migrations'))"))
+    with engine.connect() as connection:
         connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{schema}"'))
-        context.configure(connection=connection, version_table="hub_alembic_version", version_table_schema=schema)
+        connection.commit()
+        context.configure(
+            connection=connection,
+            version_table="hub_alembic_version",
+            version_table_schema=schema,
+            # What one migration has locked must not wait for what the next ones need.
+            transaction_per_migration=True,
+        )
         with context.begin_transaction():
             context.run_migrations()
 

@@ -114,7 +114,8 @@ SELECT dead_letter.epoch, dead_letter.position, CASE WHEN state = 'replayed' THE
 _CHOOSE = b"""
 SELECT dead_letter_id, state FROM dead_letter
  WHERE CASE WHEN %(dead_letter_ids)s::bigint[] IS NOT NULL THEN dead_letter_id = ANY(%(dead_letter_ids)s)
-            ELSE state = 'dead' AND (%(cause)s::text IS NULL OR cause = %(cause)s) END
+            ELSE state = 'dead' AND (%(cause)s::text IS NULL OR cause = %(cause)s)
+                 AND (%(subscriber)s::text IS NULL OR subscriber = %(subscriber)s) END
  ORDER BY dead_letter_id
 """
 
@@ -174,9 +175,15 @@ def find(
     return select_dead_letters(work, _FIND, values)
 
 
-def choose(work: Work, dead_letter_ids: Sequence[int] | None = None, *, cause: str | None = None) -> dict[int, str]:
+def choose(
+    work: Work,
+    dead_letter_ids: Sequence[int] | None = None,
+    *,
+    cause: str | None = None,
+    subscriber: str | None = None,
+) -> dict[int, str]:
     """
-    Select the dead letters with these ids, or all open ones (of *cause*); return id → state.
+    Select the dead letters with these ids, or all open ones (of *cause* and *subscriber*); return id → state.
 
     Their events are not read: there may be a hundred thousand.
 
@@ -184,7 +191,8 @@ def choose(work: Work, dead_letter_ids: Sequence[int] | None = None, *, cause: s
         NotFound: one of the ids does not exist.
 
     """
-    values = {"dead_letter_ids": None if dead_letter_ids is None else list(dead_letter_ids), "cause": cause}
+    ids = None if dead_letter_ids is None else list(dead_letter_ids)
+    values = {"dead_letter_ids": ids, "cause": cause, "subscriber": subscriber}
     found: dict[int, str] = dict(work.execute(_CHOOSE, values).fetchall())
     for dead_letter_id in dead_letter_ids or ():
         if dead_letter_id not in found:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crossdock.core import exact_json
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.bulk_edit import (
@@ -70,7 +71,7 @@ def edit(
     with store.transaction() as work:
         dead_letter = repository.get(work, dead_letter_id)
         _refuse_new_schema_errors(event_types, dead_letter, data)
-        is_original = data == json.loads(dead_letter.event.data)
+        is_original = exact_json.is_same(data, exact_json.decode(dead_letter.event.data))
         repository.edit(work, dead_letter_id, None if is_original else json.dumps(data))
         detail = {"fields": list(fields) or "all"}
         audit.add(work, actor=actor, act="dead_letter.fix", subject=f"dead-letters/{dead_letter_id}", detail=detail)
@@ -112,9 +113,18 @@ def discard(store: Store, dead_letter_id: int, reason: str, *, actor: str) -> De
         return repository.get(work, dead_letter_id)
 
 
-def choose(store: Store, dead_letter_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[int]:
+def choose(
+    store: Store,
+    dead_letter_ids: Sequence[int],
+    *,
+    cause: str | None,
+    everything: bool,
+    subscriber: str | None = None,
+) -> list[int]:
     """
     Select the dead letters to discard in exactly one way: by id, by cause, or all open ones; return their ids.
+
+    With *subscriber*, only those of one.
 
     Raises:
         BadRequest: none or several ways were used.
@@ -125,7 +135,7 @@ def choose(store: Store, dead_letter_ids: Sequence[int], *, cause: str | None, e
     refuse_unclear(dead_letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         # Without their events: there may be a hundred thousand.
-        chosen = repository.choose(work, list(dead_letter_ids) or None, cause=cause)
+        chosen = repository.choose(work, list(dead_letter_ids) or None, cause=cause, subscriber=subscriber)
     if cause is not None and not chosen:
         raise NotFound(f"No dead letter has the cause {cause!r}", hint=Hint(HintId.LIST_DEAD_LETTERS))
     for dead_letter_id, state in chosen.items():

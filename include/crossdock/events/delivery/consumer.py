@@ -16,14 +16,14 @@ from crossdock.db.database import Store, Work
 from crossdock.events import store as event_store
 from crossdock.events.delivery import consumer_leases
 from crossdock.events.delivery.attempt import Recipient
+from crossdock.events.delivery.doorbell import Doorbell
 from crossdock.events.delivery.lease_renewal import LeaseRenewal
 from crossdock.events.delivery.partition import Connections, Partition, PollingConfig
 
 log = logger(__name__)
 
-#: A poll for new events costs a fifth of a millisecond. An idle consumer polls less and less often, up to the maximum.
-_MIN_POLL_INTERVAL_S = 0.001
-_MAX_POLL_INTERVAL_S = 0.05
+#: An idle consumer waits for its bell. So often, it also looks for what is to be retried, renewed or claimed.
+_IDLE_S = 0.05
 #: A poll costs six queries and a flush of the log, whatever it delivers: after a small batch, let some events gather.
 _SMALL_BATCH = 200
 _GATHER_S = 0.005
@@ -80,7 +80,10 @@ class Consumer:
         shutdown: ShutdownToken,
         polling: PollingConfig,
         recipient: Recipient,
+        *,
+        doorbell: Doorbell,
     ) -> None:
+        self._doorbell, self._bell = doorbell, doorbell.bell(recipient.subscriber.types)
         self._assignment, self._recipient, self.name = assignment, recipient, recipient.name
         #: The number of events that it processed.
         self.processed = 0
@@ -111,7 +114,14 @@ class Consumer:
 
     def run(self) -> None:
         """Deliver until shutdown."""
-        interval_s = _MIN_POLL_INTERVAL_S
+        try:
+            self._run()
+        finally:
+            # After a defect it runs again, and still waits at its bell.
+            if self.over:
+                self._doorbell.remove(self._bell)
+
+    def _run(self) -> None:
         with self._store, self._reads, closing(self._renewal):
             while not self.over:
                 try:
@@ -123,9 +133,10 @@ class Consumer:
                     self._shutdown.stop.wait(_AFTER_AN_ERROR_S)
                     continue
                 self.processed += processed
-                interval_s = _GATHER_S if processed else min(interval_s * 1.5, _MAX_POLL_INTERVAL_S)
-                if processed < _SMALL_BATCH:
-                    self._shutdown.stop.wait(interval_s)
+                if processed == 0:
+                    self._bell.wait(_IDLE_S)
+                elif processed < _SMALL_BATCH:
+                    self._shutdown.stop.wait(_GATHER_S)
             self._release(list(self._held))
 
     def _reclaim_all(self) -> None:
@@ -194,7 +205,7 @@ class Consumer:
         if claim is not None and claim.partitions == self._assignment.partitions:
             if claim.after_a_death:
                 log.warning("%s takes over %s from a worker that stopped sending heartbeats", self._worker, claim)
-            self._held[number] = Partition(self._connections, claim, self._recipient, self._polling)
+            self._held[number] = Partition(self._connections, claim, self._recipient, self._polling, bell=self._bell)
 
     def _is_assigned(self, number: int) -> bool:
         return number % self._assignment.workers == self._assignment.worker_no

@@ -15,6 +15,7 @@ from crossdock.events.dead_letters.repository import Failure
 from crossdock.events.delivery import consumer_leases, failures, retry_repository
 from crossdock.events.delivery.attempt import BatchFailed, Outcome, Recipient, apply_batch, attempt, fail_single
 from crossdock.events.delivery.consumer_leases import Claim
+from crossdock.events.delivery.doorbell import Bell
 from crossdock.events.delivery.external_effect import deliver_once
 from crossdock.events.delivery.failures import Attempt
 from crossdock.events.delivery.lease_renewal import LeaseGuard, LeaseRenewal
@@ -53,7 +54,16 @@ class Connections:
 class Partition:
     """A claimed key partition, with what its consumer remembers of it."""
 
-    def __init__(self, connections: Connections, claim: Claim, recipient: Recipient, polling: PollingConfig) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        claim: Claim,
+        recipient: Recipient,
+        polling: PollingConfig,
+        *,
+        bell: Bell | None = None,
+    ) -> None:
+        """Take a partition over. Without a *bell*, it reads at each step."""
         self.claim = claim
         #: True when the worker that this partition is assigned to has asked for it.
         self.is_requested = False
@@ -67,6 +77,10 @@ class Partition:
         self._retries = Retries(self._store, claim, recipient, self._effect, polling.lease_life)
         self._careful = claim.after_a_death
         self._renew_at = time.monotonic()
+        self._bell = bell
+        #: The rings that were answered by a read. At another number, or at the time, it reads again.
+        self._rings_answered: int | None = None
+        self._read_at = time.monotonic()
 
     def step(self) -> int:
         """
@@ -78,6 +92,14 @@ class Partition:
 
         """
         processed = self._retries.retry_due()
+        if self._may_have_news():
+            processed += self._deliver_next()
+        self._renew()
+        return processed
+
+    def _deliver_next(self) -> int:
+        # Before the read: what comes during it rings once more.
+        rings = self._rings()
         events, cursor = self._read()
         failpoint("deliver.read")
         if events and self._careful:
@@ -87,13 +109,27 @@ class Partition:
         else:
             self._cursor = cursor
         self._careful = False
-        self._renew()
-        return processed + len(events)
+        # A full batch is not all there is. After an error, this is not reached: the same events are read again, rung for or not.
+        self._rings_answered = rings if len(events) < self._limit else None
+        self._read_at = time.monotonic() + Bell.LOOK_EVERY_S
+        return len(events)
+
+    def _may_have_news(self) -> bool:
+        return (
+            self._rings_answered is None or self._rings_answered != self._rings() or time.monotonic() >= self._read_at
+        )
+
+    def _rings(self) -> int | None:
+        return self._bell.rings(self.claim.partition) if self._bell else None
+
+    @property
+    def _limit(self) -> int:
+        """How many events are read at once."""
+        if self._recipient.is_external:
+            return min(self._polling.batch, self._polling.external_batch_size)
+        return self._polling.batch
 
     def _read(self) -> tuple[list[Event], Position]:
-        limit = self._polling.batch
-        if self._recipient.is_external:
-            limit = min(limit, self._polling.external_batch_size)
         with self._reads.question() as work:
             return event_store.read(
                 work,
@@ -101,7 +137,7 @@ class Partition:
                 types=self._subscriber.types,
                 partition=self.claim.partition,
                 partitions=self.claim.partitions,
-                limit=limit,
+                limit=self._limit,
                 now_epoch=self._epoch,
             )
 

@@ -15,6 +15,7 @@ from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events.delivery.attempt import Recipient
 from crossdock.events.delivery.consumer import Consumer, PartitionAssignment, ShutdownToken
+from crossdock.events.delivery.doorbell import Doorbell
 from crossdock.events.delivery.partition import PollingConfig
 from crossdock.events.subscriber import Subscriber
 
@@ -72,15 +73,19 @@ def deliver(
     """
     polling = polling or PollingConfig()
     shutdown = ShutdownToken(stop or threading.Event(), time.monotonic() + lifetime.total_seconds())
+    doorbell = Doorbell(open_store(), assignment.partitions, lambda: shutdown.over)
     supervised = [
         _SupervisedConsumer(
-            partial(Consumer, open_store(), assignment, shutdown, polling, Recipient(name, subscriber)),
+            partial(
+                Consumer, open_store(), assignment, shutdown, polling, Recipient(name, subscriber), doorbell=doorbell
+            ),
             shutdown,
             polling,
         )
         for name, subscriber in subscribers.items()
     ]
     try:
+        _start_thread("The doorbell of events", doorbell, shutdown, polling)
         for thread in supervised:
             thread.start()
         # One worker of a hub runs the background tasks; a second one beside it, while workers change, does no harm.

@@ -106,11 +106,14 @@ def request_dead_letters(
     *,
     cause: str | None = None,
     everything: bool = False,
+    subscriber: str | None = None,
     rate: float | None,
     actor: str,
 ) -> Replay:
     """
     Request a replay of dead letters, selected in exactly one way; selection by id includes closed ones.
+
+    With *subscriber*, only those of one.
 
     Raises:
         BadRequest: none or several ways were used.
@@ -122,7 +125,7 @@ def request_dead_letters(
     refuse_unclear(dead_letter_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         ids = list(dict.fromkeys(dead_letter_ids))
-        chosen = dead_letter_repository.choose(work, ids or None, cause=cause)
+        chosen = dead_letter_repository.choose(work, ids or None, cause=cause, subscriber=subscriber)
     if not chosen:
         raise NotFound("No dead letter matches", hint=Hint(HintId.LIST_DEAD_LETTERS))
     for dead_letter_id, state in chosen.items():

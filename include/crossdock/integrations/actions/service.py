@@ -71,7 +71,8 @@ class _Call:
     given: Document
     write: Write
     on_begin: OnBegin
-    actor: str
+    on_done: OnDone | None
+    actor: str | None
     asks_person: bool
 
     @property
@@ -104,7 +105,7 @@ def perform(
     given: Document,
     *,
     key: str,
-    actor: str,
+    actor: str | None,
     on_done: OnDone | None = None,
     on_begin: OnBegin = begins_always,
     asks_person: bool = True,
@@ -113,7 +114,7 @@ def perform(
     Perform the action *name* of an integration with the input *given*; return how it ended.
 
     A write has one effect for each *key*, however often it is called: a repetition returns its result, and resolves an
-    unknown outcome as the action declares. No transaction is open during a call to the system. A write is audited.
+    unknown outcome as the action declares. No transaction is open during a call to the system.
 
     Args:
         store: The hub's database, without an open transaction.
@@ -122,8 +123,8 @@ def perform(
         name: The action, as its manifest has it.
         given: The input.
         key: Names the effect: 1 to 64 visible ASCII characters, the same for each repetition. A read ignores it.
-        actor: Who performs it, for the audit trail.
-        on_done: Runs in a transaction after a write is recorded as done.
+        actor: Who performs it, for the audit trail; None if the caller has its own entry there for what it does.
+        on_done: Runs in the transaction that records a write as done, or in a later one if a read or an earlier call has shown it.
         on_begin: Runs first in the transaction that opens the attempt of a write. If it raises, nothing is sent.
         asks_person: Whether a person decides about a write whose outcome stays unknown. False where the caller asks itself.
 
@@ -156,8 +157,10 @@ def perform(
             form=request.form,
             key_rules=_key_rules(action),
         )
-        ended, is_audited = _write(store, _Call(manifest, client, name, given, write, on_begin, actor, asks_person))
-    _record(store, write, ended, on_done, actor=None if is_audited else actor)
+        call = _Call(manifest, client, name, given, write, on_begin, on_done, actor, asks_person)
+        ended, is_recorded = _write(store, call)
+    if not is_recorded:
+        _record(store, call, ended)
     return ended
 
 
@@ -199,7 +202,7 @@ def _write(store: Store, call: _Call) -> tuple[Ended, bool]:
     """
     Send the request, and once more if a read shows that the first had no effect and the system allows only one.
 
-    Return also whether it is in the audit trail: what is done is recorded there with the end of its attempt.
+    Return also whether its end is recorded already, by its caller and in the audit trail.
     """
     cause = ""
     for guarded in (False, True):
@@ -235,8 +238,9 @@ def _known_by(store: Store, call: _Call, seen: Sighting, cause: str) -> Ended | 
 
 
 def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
-    def on_done(work: Work) -> None:
-        _audit(work, call.write, "done", call.actor)
+    def on_done(work: Work, output: Document) -> None:
+        _record_done(work, call, Done(output))
+        _audit(work, call, "done")
 
     match call.provided:
         case WriteAction() as provided:
@@ -335,19 +339,25 @@ def _advice(action: Action) -> str:
     return "Repeat the call with the same key to resolve it; if it stays unknown, look it up in the system"
 
 
-def _record(store: Store, write: Write, ended: Ended, on_done: OnDone | None, *, actor: str | None) -> None:
-    """Record a write in the audit trail, unless that was done, and have the caller record what is done."""
-    done = ended if isinstance(ended, Done) and on_done is not None else None
-    if actor is None and done is None:
+def _record(store: Store, call: _Call, ended: Ended) -> None:
+    """Record a write in the audit trail, and have the caller record what is done."""
+    if call.actor is None and not isinstance(ended, Done):
         return
     with store.transaction() as work:
-        if actor is not None:
-            _audit(work, write, type(ended).__name__.lower(), actor)
-        if on_done is not None and done is not None:
-            on_done(work, done)
+        if isinstance(ended, Done):
+            _record_done(work, call, ended)
+        _audit(work, call, type(ended).__name__.lower())
 
 
-def _audit(work: Work, write: Write, outcome: str, actor: str) -> None:
+def _record_done(work: Work, call: _Call, done: Done) -> None:
+    if call.on_done is not None:
+        call.on_done(work, done)
+
+
+def _audit(work: Work, call: _Call, outcome: str) -> None:
     """Without its input, which may have personal data."""
+    if call.actor is None:
+        return
+    write = call.write
     detail: dict[str, Any] = {"action": write.action, "key": write.key, "outcome": outcome}
-    audit.add(work, actor=actor, act="integration.act", subject=f"integration/{write.integration}", detail=detail)
+    audit.add(work, actor=call.actor, act="integration.act", subject=f"integration/{write.integration}", detail=detail)

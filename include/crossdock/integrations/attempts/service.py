@@ -27,10 +27,16 @@ T = TypeVar("T")
 Call = Callable[[KeyRules | None], T]
 #: Runs first in the transaction that opens an attempt. If it raises, nothing is sent.
 OnBegin = Callable[[Work], None]
+#: Runs first in the transaction that records a call as done, with its answer.
+OnAnswer = Callable[[Work, T], None]
 
 
 def begins_always(_: Work) -> None:
     """Let every attempt begin."""
+
+
+def _keeps_nothing(_: Work, __: object) -> None:
+    """Have nothing recorded with an answer."""
 
 
 def send(
@@ -43,7 +49,7 @@ def send(
     guarded: bool = False,
     asks_person: bool = False,
     on_begin: OnBegin = begins_always,
-    on_done: OnBegin = begins_always,
+    on_done: OnAnswer[T] = _keeps_nothing,
 ) -> T:
     """Send *write* over HTTP and log it, as `logged`."""
 
@@ -74,7 +80,7 @@ def logged(
     guarded: bool = False,
     asks_person: bool = False,
     on_begin: OnBegin = begins_always,
-    on_done: OnBegin = begins_always,
+    on_done: OnAnswer[T] = _keeps_nothing,
 ) -> T:
     """
     Make the *call* of *write* and log it: its attempt is committed before the call, and its outcome afterwards.
@@ -83,7 +89,7 @@ def logged(
     had none, or the system replays the answer of the key, or the request is *guarded*: it names the version that it
     changes, so that the system applies it once at most. Set that only after a read has shown that it was not applied
     yet: otherwise a refusal says nothing. *on_begin* runs first in the transaction that opens the attempt; if it raises, nothing
-    is sent. *on_done* runs in the transaction that records the call as done. *asks_person*: a person decides about an outcome that
+    is sent. *on_done* runs first in the transaction that records the call as done. *asks_person*: a person decides about an outcome that
     stays unknown, from the moment at which the call must be over.
 
     Raises:
@@ -118,8 +124,9 @@ def logged(
     failpoint("send.answered")
     with store.transaction() as work:
         resolution = None if is_new else Resolution.REPLAYED_KEY if rules else Resolution.GET
+        # First: what it locks is locked before attempts everywhere.
+        on_done(work, answer)
         repository.end(work, attempt, Outcome.DONE, resolution)
-        on_done(work)
     return answer
 
 

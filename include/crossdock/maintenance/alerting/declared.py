@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crossdock.core import yaml_document
 from crossdock.core.errors import BadRequest
+from crossdock.core.pydantic_words import plain
 from crossdock.core.yaml_document import Mistake
 from crossdock.maintenance.alerting.routes import Route
 
@@ -110,7 +111,7 @@ def _mistake(found: Any) -> tuple[str, str]:
         case "extra_forbidden":
             return pointer, "is not known"
         case _:
-            return pointer, str(found["msg"]).removeprefix("Value error, ")
+            return pointer, plain(str(found["msg"]))
 
 
 def _repeated(routes: list[Route]) -> Iterator[tuple[str, str]]:

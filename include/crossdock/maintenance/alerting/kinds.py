@@ -320,7 +320,7 @@ _OF_THE_HUB: Mapping[str, AlertKind] = {
         open_while="a file of routes of alerts has a mistake, the place that `HUB_ALERT_ROUTES` names is not there, or this version "
         "cannot read a route that another has stored",
         about="the file, or the route",
-        example="ops.yaml: line 5: /routes/0/severity: Input should be 'critical', 'warning' or 'info'",
+        example="ops.yaml: line 5: /routes/0/severity: must be 'critical', 'warning' or 'info'",
         hub_does="The routes that the file has declared before stay as they were.",
         next_step="Correct the file, or add the route again.",
         command="./hub alerts routes list",

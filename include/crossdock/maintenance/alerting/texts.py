@@ -18,7 +18,7 @@ from crossdock.observability.alerts import Kind
 
 
 def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
-    """Describe the cause of an alert, with a link to Airflow's page where *airflow_url* says where it is."""
+    """Describe the cause of an alert, with a link to the page where it is seen or fixed, if *airflow_url* says where Airflow is."""
     kind = kind_of(alert.kind)
     return Cause(
         kind=alert.kind,
@@ -32,7 +32,9 @@ def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
         hub_does=kind.hub_does,
         next_step=kind.next_step,
         command=_command(kind.command, alert),
-        link=f"{airflow_url.rstrip('/')}/dags/{page}" if airflow_url and (page := _page_of(alert)) else "",
+        link=f"{airflow_url.rstrip('/')}/{page}"
+        if airflow_url and (page := _airflow_page_of(alert) or _hub_page_of(alert))
+        else "",
     )
 
 
@@ -45,18 +47,36 @@ def _command(template: str, alert: AlertRow) -> str:
     return template.format(subject=subject, stream=stream)
 
 
-def _page_of(alert: AlertRow) -> str:
+def _airflow_page_of(alert: AlertRow) -> str:
     """Find Airflow's page of the DAG or the run that an alert is about; empty if there is none."""
     match alert.kind:
         case Kind.RUN_LATE:
             dag_id, _, dag_run_id = alert.subject.partition("/")
-            return f"{quote(dag_id, safe='')}/runs/{quote(dag_run_id, safe='')}"
+            return f"dags/{quote(dag_id, safe='')}/runs/{quote(dag_run_id, safe='')}"
         case Kind.DAG_FAILED:
-            return quote(alert.subject, safe="")
+            return f"dags/{quote(alert.subject, safe='')}"
         case Kind.RUN_FAILED | Kind.RUN_HELD | Kind.STREAM_STALE | Kind.VOLUME_CHANGED if alert.stream:
-            return quote(ids.sync_dag(alert.stream), safe="")
+            return f"dags/{quote(ids.sync_dag(alert.stream), safe='')}"
         case Kind.EVENTS_UNREAD:
-            return quote(ids.delivery_dags(1)[0], safe="")
+            return f"dags/{quote(ids.delivery_dags(1)[0], safe='')}"
+    return ""
+
+
+def _hub_page_of(alert: AlertRow) -> str:
+    """Find the hub's page where what an alert is about is fixed; empty if there is none."""
+    match alert.kind:
+        case Kind.ROWS_REJECTED:
+            return (
+                f"hub/pages/quarantine?stream={quote(alert.stream, safe='')}"
+                if alert.stream
+                else "hub/pages/quarantine"
+            )
+        case Kind.DEAD_LETTERS:
+            return "hub/pages/dead-letters"
+        case Kind.ORDER_WAITS | Kind.ATTEMPT_UNRESOLVED:
+            return "hub/pages/decisions"
+        case Kind.BREAKER_OPEN | Kind.ACCESS_REFUSED if alert.integration:
+            return f"hub/pages/integrations/{quote(alert.integration, safe='')}"
     return ""
 
 

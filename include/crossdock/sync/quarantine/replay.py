@@ -24,9 +24,20 @@ _ITEMS = 500
 TIMEOUT_S = 600.0
 
 
-def request(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool, actor: str) -> Replay:
+def request(
+    store: Store,
+    item_ids: Sequence[int],
+    *,
+    cause: str | None,
+    everything: bool,
+    actor: str,
+    stream: str | None = None,
+    up_to: int | None = None,
+) -> Replay:
     """
-    Request a replay of open items, selected in exactly one way: by id, by cause, or all.
+    Request a replay of open items, selected in exactly one way: by id, by cause, or all; with *stream*, those of one stream.
+
+    With *up_to*, none that came after that ID: a person has seen what those before it would do.
 
     Raises:
         BadRequest: no way or several ways were used.
@@ -34,7 +45,7 @@ def request(store: Store, item_ids: Sequence[int], *, cause: str | None, everyth
         Conflict: an item is closed.
 
     """
-    chosen = quarantine_service.select(store, item_ids, cause=cause, everything=everything)
+    chosen = quarantine_service.choose(store, item_ids, cause=cause, everything=everything, stream=stream, up_to=up_to)
     if not chosen:
         raise NotFound("No quarantine item is open")
     with store.transaction() as work:
@@ -45,7 +56,7 @@ def request(store: Store, item_ids: Sequence[int], *, cause: str | None, everyth
             rate=None,
             total=len(chosen),
             actor=actor,
-            chosen=[item.item_id for item in chosen],
+            chosen=chosen,
         )
         subject, detail = f"replay/{replay.replay_id}", {"total": replay.total}
         audit.add(work, actor=actor, act="replay.quarantine", subject=subject, detail=detail)

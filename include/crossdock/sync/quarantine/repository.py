@@ -107,8 +107,11 @@ UPDATE quarantine_item
 
 _GET = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = %(item_id)s"
 
+_MAPPED = b"SELECT mapped FROM quarantine_item WHERE item_id = %(item_id)s"
+
 #: In the order of their ids: two replays that lock the same items in two orders deadlock.
-_LOCK = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = ANY(%(item_ids)s) ORDER BY item_id FOR UPDATE"
+_READ = b"SELECT " + _COLUMNS + b" FROM quarantine_item WHERE item_id = ANY(%(item_ids)s) ORDER BY item_id"
+_LOCK = _READ + b" FOR UPDATE"
 
 _LIST = (
     b"SELECT "
@@ -120,6 +123,13 @@ _LIST = (
    AND (%(run_id)s::text IS NULL OR item_id = ANY(ARRAY(SELECT item_id FROM rejection WHERE run_id = %(run_id)s)))
  ORDER BY item_id LIMIT %(limit)s"""
 )
+
+_CHOOSE = b"""
+SELECT item_id FROM quarantine_item
+ WHERE state = 'open' AND (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+   AND (%(cause)s::text IS NULL OR cause = %(cause)s) AND (%(up_to)s::bigint IS NULL OR item_id <= %(up_to)s)
+ ORDER BY item_id
+"""
 
 _CAUSES = b"""
 SELECT integration || '.' || dataset, cause, min(failures->0->>'column'), min(failures->0->>'message'), count(*),
@@ -248,6 +258,17 @@ def get(work: Work, item_id: int) -> Item:
     return item
 
 
+def mapped_of(work: Work, item_id: int) -> dict[str, Any] | None:
+    """Read the columns of the item as its record was mapped; None if it could not be mapped."""
+    row = work.execute(_MAPPED, {"item_id": item_id}).fetchone()
+    return row[0] if row else None
+
+
+def read(work: Work, item_ids: Sequence[int]) -> list[Item]:
+    """Read the items as they are now, in the order of their arrival."""
+    return _items(work).execute(_READ, {"item_ids": list(item_ids)}).fetchall()
+
+
 def lock(work: Work, item_ids: Sequence[int]) -> list[Item]:
     """Lock the items and read them as they are now; nobody else changes them before this transaction ends."""
     return _items(work).execute(_LOCK, {"item_ids": list(item_ids)}).fetchall()
@@ -272,6 +293,12 @@ def find(
     return _items(work).execute(_LIST, values).fetchall()
 
 
+def choose(work: Work, *, stream: str | None, cause: str | None, up_to: int | None = None) -> list[int]:
+    """List the IDs of open items, in the order of their arrival; with *up_to*, none after that one."""
+    values = {"stream": stream, "cause": cause, "up_to": up_to}
+    return [item_id for (item_id,) in work.execute(_CHOOSE, values)]
+
+
 def later_than(work: Work, stream: str, versions: Mapping[str, int]) -> list[Waiting]:
     """List the open items of *stream* that came after *versions*: record ID → the version that the hub has."""
     values = {"stream": stream, "ids": list(versions), "versions": list(versions.values())}
@@ -291,9 +318,15 @@ def raws_of_absent(work: Work, dataset: Schema, integration: str) -> list[bytes]
 
 
 def causes(work: Work, *, stream: str | None = None, values: int = 8) -> list[CauseCount]:
-    """Group open items by the rule that failed, most frequent first, each with the *values* that failed most often."""
+    """
+    Group open items by the rule that failed, most frequent first, each with the *values* that failed most often.
+
+    With 0 *values*, the values are not read.
+    """
     top: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    for of_stream, cause, value, items in work.execute(_TOP_VALUES, {"stream": stream, "values": values}):
+    for of_stream, cause, value, items in (
+        work.execute(_TOP_VALUES, {"stream": stream, "values": values}) if values else ()
+    ):
         top.setdefault((of_stream, cause), []).append((value, items))
     return [
         CauseCount(

@@ -77,24 +77,84 @@ def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor:
     """
     with store.transaction() as work:
         item = repository.get(work, item_id)
-    document = _same_record(item, edited)
-    original, stream = json.loads(item.raw), streams(item.stream)
-    before = json.loads(item.edited) if item.edited else original
-    of = msgspec.inspect.type_info(stream.record_type)
-    refuse_unknown_fields(document, original, of, stream.field_names, what=f"{item.stream} records")
+    stream = streams(item.stream)
+    document = accepted_edit(stream, item, edited)
     with store.transaction() as work:
-        repository.save_edit(work, item_id, None if document == original else edited)
-        changes = audit.changes_of_document(before, document, shown=_shown_fields(stream))
-        left_out = {"left_out": changes.left_out} if changes.left_out else {}
-        detail = {"stream": item.stream, "changed": changes.places, **left_out}
-        audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item_id}", detail=detail)
-    rejected = validate_rows(stream, [b'{"results":[' + edited + b"]}"]).rejected
+        save_edit(work, stream, item, document, edited, actor=actor)
+    return failures_of(stream, edited)
+
+
+def check(store: Store, item_id: int, edited: bytes, *, streams: StreamOf) -> tuple[Failure, ...]:
+    """
+    Find out why the item would still be rejected if it were edited to *edited*; empty if it would pass. Nothing is saved.
+
+    Raises:
+        NotFound, BadRequest: as `edit`.
+
+    """
+    with store.transaction() as work:
+        item = repository.get(work, item_id)
+    accepted_edit(streams(item.stream), item, edited)
+    return failures_of(streams(item.stream), edited)
+
+
+def accepted_edit(stream: Stream, item: Item, edited: bytes) -> dict[str, Any]:
+    """
+    Parse *edited*, which must be the same record with fields that its type knows.
+
+    Raises:
+        BadRequest: it is not JSON, is another record, or has a field that its type does not know.
+
+    """
+    document = _same_record(item, edited)
+    of = msgspec.inspect.type_info(stream.record_type)
+    refuse_unknown_fields(document, json.loads(item.raw), of, stream.field_names, what=f"{item.stream} records")
+    return document
+
+
+def save_edit(
+    work: Work, stream: Stream, item: Item, document: Mapping[str, Any], edited: bytes, *, actor: str
+) -> None:
+    """
+    Keep *edited*, which is *document*, as the record to replay, with its entry in the audit trail.
+
+    Raises:
+        Conflict: the item is closed.
+
+    """
+    original = json.loads(item.raw)
+    before = json.loads(item.edited) if item.edited else original
+    is_original = exact_json.is_same(_exact(edited), _exact(item.raw))
+    repository.save_edit(work, item.item_id, None if is_original else edited)
+    changes = audit.changes_of_document(before, document, shown=_shown_fields(stream))
+    left_out = {"left_out": changes.left_out} if changes.left_out else {}
+    detail = {"stream": item.stream, "changed": changes.places, **left_out}
+    audit.add(work, actor=actor, act="quarantine.fix", subject=f"quarantine/{item.item_id}", detail=detail)
+
+
+def _exact(record: bytes) -> Any:
+    return exact_json.decode(record.decode("utf-8", "backslashreplace"))
+
+
+def failures_of(stream: Stream, record: bytes) -> tuple[Failure, ...]:
+    """Validate one record by the rules of its sync; return why it would be rejected."""
+    rejected = validate_rows(stream, [b'{"results":[' + record + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
 
 
-def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everything: bool) -> list[Item]:
+def choose(
+    store: Store,
+    item_ids: Sequence[int],
+    *,
+    cause: str | None,
+    everything: bool,
+    stream: str | None = None,
+    up_to: int | None = None,
+) -> list[int]:
     """
-    Select open items in exactly one way: by id, by cause, or all.
+    Select open items in exactly one way: by id, by cause, or all; return their IDs, since there may be a million records.
+
+    With *stream*, those of one stream; with *up_to*, none that came after that ID.
 
     Raises:
         BadRequest: no way or several ways were used.
@@ -105,7 +165,7 @@ def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
     refuse_unclear(item_ids, cause=cause, everything=everything)
     with store.transaction() as work:
         if not item_ids:
-            found = repository.find(work, cause=cause, limit=1_000_000)
+            found = repository.choose(work, stream=stream, cause=cause, up_to=up_to)
             if cause is not None and not found:
                 raise NotFound(f"No open item has the cause {cause!r}", hint=Hint(HintId.LIST_QUARANTINE))
             return found
@@ -113,7 +173,20 @@ def select(store: Store, item_ids: Sequence[int], *, cause: str | None, everythi
     closed = [item for item in items if item.state != "open"]
     if closed:
         raise Conflict(f"Quarantine item {closed[0].item_id} is {closed[0].state}; only open items can be selected")
-    return items
+    return [item.item_id for item in items]
+
+
+def alike(store: Store, item_id: int) -> tuple[str, str]:
+    """
+    Find what the item has in common with those that are like it: its stream and its cause.
+
+    Raises:
+        NotFound: no such item.
+
+    """
+    with store.transaction() as work:
+        item = repository.get(work, item_id)
+    return item.stream, item.cause
 
 
 def replay_all(store: Store, items: Sequence[Item], *, streams: StreamOf, actor: str) -> list[Report]:
@@ -137,8 +210,8 @@ def discard(store: Store, item_id: int, reason: str, *, actor: str) -> None:
 
     """
     refuse_no_reason(reason)
-    selected = select(store, [item_id], cause=None, everything=False)
-    if not discard_all(store, [item.item_id for item in selected], reason, actor=actor).closed:
+    selected = choose(store, [item_id], cause=None, everything=False)
+    if not discard_all(store, selected, reason, actor=actor).closed:
         raise Conflict(f"Quarantine item {item_id} was closed in the meantime")
 
 

@@ -1,5 +1,5 @@
 """
-The one rule for personal data on all routes.
+The one rule for personal data on all routes and pages.
 
 A list masks it for everybody. A route for one record shows it to an operator or administrator and records that in the audit trail;
 everybody else gets it masked. Answers to changes are masked as well, so that none is kept with an idempotency key.
@@ -11,20 +11,23 @@ the key is masked too, wherever it stands: an event's partition key, a quarantin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 
-from crossdock.api.access import Caller
 from crossdock.app.streams import all_datasets
 from crossdock.commerce.event_types import event_types
-from crossdock.core.roles import Role
+from crossdock.core.roles import Caller, Role
+from crossdock.core.storable import storable
 from crossdock.db.database import Store, Work
 from crossdock.events.model import WEBHOOK_HANDSHAKE, WEBHOOK_IGNORED, WEBHOOK_RECEIVED, Event
 from crossdock.observability import audit
 from crossdock.sync.dataset import Record, Schema
+from crossdock.sync.quarantine.model import Failure
+from crossdock.sync.quarantine.repository import Item
 
 MASK = "***"
 
@@ -39,6 +42,9 @@ _OF_WEBHOOK = frozenset({"body", "confirm_url"})
 _OF_AUDIT_DETAIL = frozenset({"reason"})
 #: Shown of records whose personal fields are not known.
 _NEVER_PERSONAL = frozenset({"id", "version", "integration", "dataset"})
+#: Where a record's own ID is its personal key.
+_ID: Fields = frozenset({"id"})
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @cache
@@ -93,6 +99,14 @@ def masked_id(record_id: str, key: str | None, dataset: str) -> str:
     return MASK if key and record_id.casefold() == key.casefold() and has_personal_key(dataset) else record_id
 
 
+def masked_unknown_id(record_id: str, dataset: str) -> str:
+    """Mask the ID of a record of *dataset* whose key is not at hand, unless it cannot be a personal key: a UUID names nobody."""
+    found = _datasets().get(dataset)
+    # A key that is an address has an @. Of a dataset that declares nothing, any ID may be the key.
+    names_nobody = _UUID.fullmatch(record_id) or (found is not None and found.key == "email" and "@" not in record_id)
+    return MASK if has_personal_key(dataset) and not names_nobody else record_id
+
+
 def masked_keys(keys: Sequence[str], dataset: str) -> list[str]:
     """Mask the keys that a run of *dataset* was asked for if they are personal; each once, so that their number says how many."""
     return [MASK if has_personal_key(dataset) else key for key in dict.fromkeys(keys)]
@@ -139,9 +153,17 @@ def masked_event(event: Event) -> Event:
     if not _has_personal_key(event.type, data):
         return msgspec.structs.replace(event, data=json.dumps(masked(data, fields)))
     if event.type != WEBHOOK_RECEIVED:
-        return msgspec.structs.replace(event, data=json.dumps(masked(data, fields)), partition_key=MASK)
+        data, subject = masked(data, fields), _masked_subject(event.subject, event.partition_key)
+        if subject != event.subject and isinstance(data, dict):
+            data |= {"id": MASK} if "id" in data else {}
+        return msgspec.structs.replace(event, data=json.dumps(data), partition_key=MASK, subject=subject)
     data = json.dumps(masked(data, fields_of_data(event.type, data)))
     return msgspec.structs.replace(event, data=data, partition_key=MASK, subject=MASK)
+
+
+def _masked_subject(subject: str | None, key: str) -> str | None:
+    """Mask the subject of an event, such as `customers/c-1`, if the ID in it is the personal *key*."""
+    return MASK if key and subject and subject.partition("/")[2].casefold() == key.casefold() else subject
 
 
 def _has_personal_key(event_type: str, data: Any) -> bool:
@@ -175,6 +197,45 @@ def masked_failure_value(value: str, columns: str | None, fields: Fields) -> str
     if fields is None or (columns and not fields.isdisjoint(columns.split(", "))):
         return MASK if value else value
     return value
+
+
+def masked_failures(failures: Sequence[Failure], dataset: str) -> tuple[Failure, ...]:
+    """Mask the values of *failures* of a record of *dataset* that are personal."""
+    fields = fields_of(dataset)
+    return tuple(
+        msgspec.structs.replace(failure, value=masked_failure_value(failure.value, failure.column, fields))
+        for failure in failures
+    )
+
+
+def masked_item(item: Item) -> Item:
+    """Mask the personal data of an item of the quarantine, its record included."""
+    fields = fields_of_source(item.dataset)
+    record_id = masked_id(item.record_id, item.record_key, item.dataset)
+    raw, edited = (
+        None if of is None else _masked_json(of, fields, has_personal_id=record_id == MASK)
+        for of in (item.raw, item.edited)
+    )
+    return msgspec.structs.replace(
+        item,
+        record_id=record_id,
+        record_key=masked_key(item.record_key, item.dataset),
+        failures=masked_failures(item.failures, item.dataset),
+        raw=raw or b"",
+        edited=edited,
+    )
+
+
+def _masked_json(document: bytes, fields: Fields, *, has_personal_id: bool) -> bytes:
+    found = masked(storable(json.loads(document)), fields)
+    return json.dumps(masked(found, _ID) if has_personal_id else found).encode()
+
+
+def masked_mapped(mapped: Mapping[str, Any], item: Item) -> dict[str, Any]:
+    """Mask the record of *item* as it was mapped to columns: its ID, too, where that is its personal key."""
+    is_key = masked_id(item.record_id, item.record_key, item.dataset) == MASK
+    found = masked(mapped, fields_of(item.dataset))
+    return dict(masked(found, _ID) if is_key else found)
 
 
 def masked_detail(detail: dict[str, Any], caller: Caller) -> dict[str, Any]:

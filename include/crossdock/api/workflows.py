@@ -1,0 +1,176 @@
+"""Routes of declared workflows: store versions, compare them, run one as a test."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Path, Query, Response
+from pydantic import BaseModel, Field
+
+from crossdock.api.access import guard
+from crossdock.api.dependencies import OpenStore
+from crossdock.api.idempotency import KEYED, OneEffect
+from crossdock.api.pagination import Limit
+from crossdock.api.problems import documented
+from crossdock.api.routing import Router
+from crossdock.api.selection import Strict, not_there
+from crossdock.app.workflow_catalog import WorkflowCatalog, registered
+from crossdock.core.roles import Caller, Role
+from crossdock.workflows.declared import repository, service
+from crossdock.workflows.declared.answers import Status
+from crossdock.workflows.declared.repository import StoredVersion
+from crossdock.workflows.declared.trial_model import StepState, TrialState
+
+router = Router(prefix="/workflows", tags=["workflows"])
+
+_ID = r"^[a-z][a-z0-9_]{1,62}$"
+_NO_WORKFLOW = not_there("workflow")
+WorkflowId = Annotated[str, Path(pattern=_ID)]
+Version = Annotated[int, Query(ge=1, le=1_000_000)]
+
+
+class NewWorkflow(Strict):
+    # Escaped, one character is up to 12 bytes of JSON: with more, the body would be refused for its size (413), not this field.
+    definition: str = Field(max_length=64_000, description="The definition, YAML or JSON, as text.")
+
+
+class VersionDocument(BaseModel):
+    workflow_id: str
+    version: int
+    title: str
+    created_at: datetime
+    created_by: str
+
+
+class WorkflowDocument(VersionDocument):
+    definition: str = Field(description="As it was written.")
+    versions: list[int] = Field(description="All versions, the newest first.")
+
+
+class WorkflowsPage(BaseModel):
+    workflows: list[VersionDocument] = Field(description="The newest version of each.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class DiffDocument(BaseModel):
+    diff: str = Field(description="A unified diff of the two texts; empty if they are equal.")
+
+
+class TestRequest(Strict):
+    version: int | None = Field(None, ge=1, le=1_000_000, description="The newest by default.")
+    params: dict[str, Any] = Field({}, description="Param → value; others are their defaults, or samples.")
+    answers: dict[str, Any] = Field(
+        {}, description="Step → list of `{status, output, message, delay_s}`, one for each try; then samples."
+    )
+
+
+class AnswerDocument(BaseModel):
+    status: Status
+    output: Any
+    message: str | None
+    delay_s: float
+    is_sample: bool
+
+
+class TriedDocument(BaseModel):
+    at_s: float
+    request: dict[str, Any] | None = Field(description="What the connector would be given.")
+    answer: AnswerDocument
+
+
+class EvaluatedDocument(BaseModel):
+    at: str = Field(description="JSON pointer into the definition.")
+    expression: str
+    value: Any
+
+
+class TrialStepDocument(BaseModel):
+    step: str
+    state: StepState
+    is_undo: bool
+    began_at_s: float
+    ended_at_s: float
+    input: Any
+    output: Any
+    message: str | None
+    tries: list[TriedDocument]
+    expressions: list[EvaluatedDocument]
+
+
+class TrialDocument(BaseModel):
+    """A test run. Nothing was called."""
+
+    state: TrialState
+    message: str | None
+    params: dict[str, Any]
+    steps: list[TrialStepDocument] = Field(description="In the order in which they ended.")
+    lasted_s: float = Field(description="How long it would have taken.")
+
+
+@router.get("", summary="List workflows", dependencies=[guard(Role.VIEWER)])
+def list_workflows(
+    store: OpenStore, limit: Limit = 100, cursor: Annotated[str | None, Query(pattern=_ID)] = None
+) -> WorkflowsPage:
+    with store.transaction() as work:
+        found = repository.newest(work, after=cursor or "", limit=limit + 1)
+    page = [_version(each) for each in found[:limit]]
+    return WorkflowsPage(workflows=page, next_cursor=page[-1].workflow_id if len(found) > limit else None)
+
+
+@router.post(
+    "",
+    summary="Add a version of a workflow",
+    status_code=HTTPStatus.CREATED,
+    response_model=VersionDocument,
+    responses=KEYED | documented(400, 409),
+)
+def add_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.DEVELOPER)], request: OneEffect, body: NewWorkflow
+) -> Response:
+    """All mistakes are answered at once, each with its JSON pointer, and its line in the message."""
+    return request.once(lambda: _version(service.add(store, body.definition, registered(store), actor=caller.actor)))
+
+
+@router.get("/{workflow_id}", summary="Get a workflow", responses=_NO_WORKFLOW, dependencies=[guard(Role.VIEWER)])
+def show_workflow(store: OpenStore, workflow_id: WorkflowId, version: Version | None = None) -> WorkflowDocument:
+    """Show the newest version, or the one that is named."""
+    known = [each.version for each in service.versions(store, workflow_id)]
+    found = service.version_of(store, workflow_id, version)
+    return WorkflowDocument(**_version(found).model_dump(), definition=found.definition, versions=known)
+
+
+@router.get(
+    "/{workflow_id}/diff",
+    summary="Compare two versions of a workflow",
+    responses=_NO_WORKFLOW,
+    dependencies=[guard(Role.VIEWER)],
+)
+def diff_workflow(store: OpenStore, workflow_id: WorkflowId, before: Version, after: Version) -> DiffDocument:
+    return DiffDocument(diff=service.diff(store, workflow_id, before, after))
+
+
+@router.post(
+    "/{workflow_id}/test",
+    summary="Run all steps of a workflow with no effect outside",
+    responses=_NO_WORKFLOW | documented(400),
+    dependencies=[guard(Role.DEVELOPER)],
+)
+def test_workflow(store: OpenStore, workflow_id: WorkflowId, body: TestRequest) -> TrialDocument:
+    """Nothing is called and nothing is stored: actions answer as given, or with samples that their schemas take."""
+    found = service.test_run(
+        store, WorkflowCatalog(), workflow_id, body.version, params=body.params, given=body.answers
+    )
+    return TrialDocument.model_validate(asdict(found))
+
+
+def _version(found: StoredVersion) -> VersionDocument:
+    return VersionDocument(
+        workflow_id=found.workflow_id,
+        version=found.version,
+        title=found.title,
+        created_at=found.created_at,
+        created_by=found.created_by,
+    )

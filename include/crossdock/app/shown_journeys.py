@@ -1,0 +1,63 @@
+"""Personal data in journeys: one rule for the route and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from crossdock.app import personal_data
+from crossdock.app.journey_repository import Entry
+from crossdock.app.journeys import Journey, Subject
+from crossdock.app.personal_data import MASK, Fields
+from crossdock.core.roles import Caller
+from crossdock.db.database import Store
+
+_NOTHING: Fields = frozenset()
+#: Kind of entry → what is personal in its detail. Of an event, its type says it.
+_PERSONAL: dict[str, Fields] = {
+    "order": frozenset({"email", "customer_name"}),
+    "mail": frozenset({"recipient"}),
+    "act": frozenset({"reason"}),
+}
+#: The kinds whose message another system or a person may have put somebody's data into.
+_QUOTING = frozenset({"run"})
+
+
+def reveal(store: Store, caller: Caller, found: Journey, *, order: Mapping[str, Any] | None = None) -> bool:
+    """
+    Decide whether *caller* sees whose journey it is. The audit trail names an order by its ID and no customer by an address.
+
+    *order* is the customer of the order, where it stands beside the entries: an entry with it may be on another page.
+    """
+    named = found.order_id or next((entry.ref for entry in found.entries if entry.ref), "")
+    with_person = [entry for entry in found.entries if _fields(entry) != _NOTHING]
+    return personal_data.reveal(
+        store,
+        caller,
+        f"journey/{found.subject}/{named}" if found.subject is not Subject.SKU else f"journey/{found.subject}",
+        [*([order] if order else []), *(entry.detail for entry in with_person)],
+        _union([*([_PERSONAL["order"]] if order else []), *(_fields(entry) for entry in with_person)]),
+    )
+
+
+def _union(each: Sequence[Fields]) -> Fields:
+    if any(fields is None for fields in each):
+        return None
+    return frozenset().union(*(fields for fields in each if fields))
+
+
+def _fields(entry: Entry) -> Fields:
+    if entry.kind == "event":
+        return personal_data.fields_of_data(entry.name, entry.detail)
+    return _PERSONAL.get(entry.kind, _NOTHING)
+
+
+def shown(found: Journey, entry: Entry, *, is_revealed: bool) -> Entry:
+    """Represent *entry* of a journey with its personal data masked, unless they are revealed."""
+    if is_revealed:
+        return entry
+    quotes = entry.kind in _QUOTING and found.subject is not Subject.SKU
+    message = MASK if entry.message and quotes else entry.message
+    return msgspec.structs.replace(entry, message=message, detail=personal_data.masked(entry.detail, _fields(entry)))

@@ -1,0 +1,179 @@
+"""./hub workflow …: workflows that people declare in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crossdock.cli import console, repeatable
+from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.exit_codes import Exit
+from crossdock.cli.options import Json
+from crossdock.cli.repeatable import Key
+from crossdock.cli.session import hub_api
+from crossdock.core.errors import BadRequest
+from crossdock.core.paths import path_of
+
+if TYPE_CHECKING:
+    from crossdock.workflows.declared.model import Workflow
+    from crossdock.workflows.declared.trial_model import Trial
+
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Validate, test and store workflows that people declare in a file."
+)
+
+File = Annotated[Path, typer.Argument(help="A definition, YAML or JSON.")]
+
+
+@app.command("validate")
+def validate_file(file: File, as_json: Json = False) -> None:
+    """
+    Validate a workflow file; reports every mistake with its line.
+
+    It works offline: each integration counts as registered and tested.
+
+    Example: ./hub workflow validate docs/workflows/order_flow.yaml
+    """
+    found = _valid(file)
+    steps = len(list(found.steps()))
+    if as_json:
+        console.show_json({"id": found.id, "version": found.version, "steps": steps})
+        return
+    console.success(f"{found.id} is valid: version {found.version}, steps: {steps}")
+
+
+@app.command("test")
+def test_file(
+    file: File,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers", help="YAML or JSON: step → list of {status, output, message, delay_s}, one for each try."
+        ),
+    ] = None,
+    params: Annotated[
+        Path | None,
+        typer.Option("--params", help="YAML or JSON: param → value. Others are their defaults, or samples."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Run all steps of a workflow file with no effect outside: against your answers, or else samples of the connectors.
+
+    It works offline, and waits take no time. With --json it shows each try's request and answer, and each expression.
+
+    Example: ./hub workflow test docs/workflows/refund_with_approval.yaml --answers docs/workflows/refund_with_approval.answers.yaml
+    """
+    from crossdock.app.workflow_catalog import WorkflowCatalog  # noqa: PLC0415  only these commands need it
+    from crossdock.workflows.declared import answers as given  # noqa: PLC0415
+    from crossdock.workflows.declared import trial  # noqa: PLC0415
+    from crossdock.workflows.declared.trial_model import TrialState  # noqa: PLC0415
+
+    workflow = _valid(file)
+    found = trial.run(
+        workflow,
+        WorkflowCatalog(),
+        given.read_params(_text(params), workflow) if params is not None else {},
+        given.read(_text(answers), workflow) if answers is not None else {},
+    )
+    _show(found, as_json=as_json)
+    if found.state is TrialState.FAILED:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command("add")
+def add(file: File, key: Key = None, as_json: Json = False) -> None:
+    """
+    Store a workflow file as a version, which never changes. The hub validates it against its registry.
+
+    Example: ./hub workflow add docs/workflows/order_flow.yaml
+    """
+    added = repeatable.send(path_of("workflows"), {"definition": _text(file)}, key)
+    if as_json:
+        console.show_json(added)
+        return
+    console.success(f"{added['workflow_id']} has version {added['version']}")
+
+
+@app.command("list")
+def list_all(as_json: Json = False) -> None:
+    """
+    List workflows with their newest version.
+
+    Example: ./hub workflow list
+    """
+    found = hub_api().pages("/workflows", "workflows")
+    if as_json:
+        console.show_json({"workflows": found})
+        return
+    rows = [
+        [each["workflow_id"], each["version"], each["title"], each["created_at"][:19], each["created_by"]]
+        for each in found
+    ]
+    empty = "There is no workflow yet. To add one: ./hub workflow add FILE"
+    console.show_table("Workflows", ("id", "version", "title", "added", "by"), rows, empty=empty)
+
+
+@app.command("diff")
+def diff(
+    workflow_id: Annotated[str, typer.Argument(help="The ID, as ./hub workflow list shows it.")],
+    before: Annotated[int, typer.Argument(min=1, help="A version.")],
+    after: Annotated[int, typer.Argument(min=1, help="Another version.")],
+    as_json: Json = False,
+) -> None:
+    """
+    Compare two versions of a workflow, line by line.
+
+    Example: ./hub workflow diff order_flow 1 2
+    """
+    found = hub_api().get(path_of("workflows", workflow_id, "diff"), before=before, after=after).document
+    if as_json:
+        console.show_json(found)
+        return
+    for line in found["diff"].splitlines() or ["The versions are equal"]:
+        console.show(f"  {line}")  # indented, no line of a text looks like one of ours
+
+
+def _show(found: Trial, *, as_json: bool) -> None:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    if as_json:
+        console.show_json(asdict(found))
+        return
+    rows: list[list[Any]] = [
+        [
+            f"undo of {step.step}" if step.is_undo else step.step,
+            step.state,
+            f"{step.began_at_s:g} s",
+            step.retries,
+            step.message or "",
+        ]
+        for step in found.steps
+    ]
+    console.show_table(
+        f"{found.state} after {found.lasted_s:g} s; nothing was called",
+        ("step", "state", "at", "retries", "why"),
+        rows,
+        empty="The workflow has no step",
+    )
+
+
+def _valid(file: Path) -> Workflow:
+    from crossdock.app.workflow_catalog import WorkflowCatalog  # noqa: PLC0415  only these commands need it
+    from crossdock.workflows.declared.validator import InvalidWorkflow, validate  # noqa: PLC0415
+
+    found = validate(_text(file), WorkflowCatalog())
+    if found.workflow is None or found.findings:
+        raise InvalidWorkflow(str(file), found.findings)
+    return found.workflow
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{file} cannot be read: it is not UTF-8") from error

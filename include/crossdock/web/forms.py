@@ -1,0 +1,155 @@
+"""
+What a page sent: its fields, accepted only from our own pages in the caller's own session.
+
+A browser sends the session's cookie with a form of any site. So a form must come from this origin, and carry a token that only a
+page of this session can know: it is derived from the session's own credential, so that no server has to remember it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Request
+
+from crossdock.api.access import credential_of
+from crossdock.api.dependencies import MOST_EXACT, Problem, strict_json
+from crossdock.core.card_data import refuse_card_data
+from crossdock.core.errors import BadRequest
+
+#: The hidden field of each form.
+FIELD = "session_token"
+#: The fields that are JSON documents. Card data is looked for in each value of one: in its text, any long number would be a card's.
+DOCUMENTS = frozenset({"record", "data", "changes"})
+_LONGEST_DOCUMENT = 500_000
+_MEDIA_TYPE = "application/x-www-form-urlencoded"
+_MOST_FIELDS = 100
+#: What browsers say of a request that one of our own pages sent, or that a person typed.
+_OWN_SITES = frozenset({"same-origin", "none"})
+_OPEN_AGAIN = "Open the page again and repeat the action there"
+
+
+class Form:
+    """The fields of a form; each once."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+
+    def text(self, name: str, *, most: int = 200) -> str:
+        """
+        Read the field *name* without the blanks around it; empty if it was left out.
+
+        Raises:
+            Problem: 400, it is too long or has control characters.
+
+        """
+        value = self._fields.get(name, "").strip()
+        if len(value) > most:
+            raise _bad(f"{name} has {len(value):,} characters; at most {most:,} are possible")
+        if any(sign < " " and sign not in "\t\r\n" for sign in value):
+            raise _bad(f"{name} must be plain text without control characters")
+        return value
+
+    def has(self, name: str) -> bool:
+        """Check whether the field *name* has anything in it."""
+        return bool(self._fields.get(name, "").strip())
+
+    def number(self, name: str) -> int:
+        """
+        Read the field *name*, the number of an item.
+
+        Raises:
+            Problem: 400, it is none.
+
+        """
+        text = self.text(name)
+        if not (text.isascii() and text.isdecimal()) or not 1 <= (number := int(text)) <= MOST_EXACT:
+            raise _bad(f"{name} must be the number of an item, not {text!r}. {_OPEN_AGAIN}")
+        return number
+
+    def document(self, name: str) -> tuple[Any, str]:
+        """
+        Parse the field *name*, one of `DOCUMENTS`, as strictly as the API does; return it, and its text with every digit as typed.
+
+        Raises:
+            BadRequest: it is not JSON, or cannot be stored, or has card data.
+
+        """
+        if name not in DOCUMENTS:
+            raise KeyError(name)
+        text = self.text(name, most=_LONGEST_DOCUMENT)
+        try:
+            return strict_json(text.encode()), text
+        except json.JSONDecodeError as error:
+            raise BadRequest(f"The {name} is not JSON: {error}") from error
+        except Problem as error:
+            raise BadRequest(error.detail.replace("The body", f"The {name}")) from error
+
+    def reason(self) -> str:
+        """
+        Read why a person does something.
+
+        Raises:
+            Problem: 400, there is none.
+
+        """
+        if not (reason := self.text("reason", most=1_000)):
+            raise _bad("Write why: the reason is kept in the audit trail")
+        return reason
+
+
+def token_of(request: Request) -> str:
+    """Derive the token of this session's forms."""
+    return hmac.new(credential_of(request).encode(), b"crossdock page action", hashlib.sha256).hexdigest()
+
+
+async def read_form(request: Request) -> Form:
+    """
+    Read the form of a page action.
+
+    Raises:
+        Problem: 403, another site sent it, or its token is not of this session; 400, it is not a form of ours.
+        CardDataRefused: it has card data.
+
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in _OWN_SITES:
+        raise Problem(HTTPStatus.FORBIDDEN, "foreign-page", f"Another site sent this form. {_OPEN_AGAIN}")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
+        raise _bad("The request is not a form of a page")
+    fields = _parsed(request.state.body)
+    if not hmac.compare_digest(fields.pop(FIELD, "").encode(), token_of(request).encode()):
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "foreign-page",
+            f"The form was not made for your session, or you have signed in since. Nothing was changed. {_OPEN_AGAIN}",
+        )
+    refuse_card_data({name: value for name, value in fields.items() if name not in DOCUMENTS})
+    return Form(fields)
+
+
+Posted = Annotated[Form, Depends(read_form)]
+
+
+def _parsed(body: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            body.decode(),
+            keep_blank_values=True,
+            strict_parsing=bool(body),
+            max_num_fields=_MOST_FIELDS,
+            errors="strict",
+        )
+    except ValueError as error:
+        raise _bad("The form cannot be read") from error
+    if len(fields := dict(pairs)) < len(pairs):
+        raise _bad("The form has a field twice")
+    return fields
+
+
+def _bad(detail: str) -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, "bad-request", detail)

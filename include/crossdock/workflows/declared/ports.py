@@ -1,0 +1,31 @@
+"""What the validator asks about the hub; `app` provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from crossdock.integrations.actions.model import Action, Document
+
+
+class Catalog(Protocol):
+    """What workflows may call and listen to."""
+
+    @property
+    def has_registry(self) -> bool:
+        """Say whether there is a registry. Without one, every declared integration counts as registered and tested."""
+
+    def kind_of(self, integration_id: str) -> str | None:
+        """Give the kind of a registered integration, None if there is none."""
+
+    def is_tested(self, integration_id: str) -> bool:
+        """Whether the last test of the integration's connection succeeded."""
+
+    def actions_of(self, kind: str) -> Mapping[str, Action] | None:
+        """Give the actions of a kind, by name; None if the kind is unknown."""
+
+    def event_types(self) -> Mapping[str, Document]:
+        """Give the JSON Schema of each event type's data."""
+
+    def webhook_owner(self, name: str) -> str | None:
+        """Name the workflow that has this webhook already."""

@@ -1,0 +1,125 @@
+"""Use cases of declared workflows: store a version, compare two, test one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import unified_diff
+from typing import Any
+
+from crossdock.core.errors import Conflict, NotFound
+from crossdock.db.database import Store
+from crossdock.observability import audit
+from crossdock.workflows.declared import answers, repository, trial
+from crossdock.workflows.declared.ports import Catalog
+from crossdock.workflows.declared.repository import StoredVersion
+from crossdock.workflows.declared.trial_model import Trial
+from crossdock.workflows.declared.validator import InvalidWorkflow, validate
+
+
+def add(store: Store, definition: str, catalog: Catalog, *, actor: str) -> StoredVersion:
+    """
+    Validate a definition and store it as a version of its workflow. The same text again is the same version.
+
+    Raises:
+        InvalidWorkflow: it has mistakes; it names all of them.
+        Conflict: the version exists with another text, or is not higher than the newest.
+
+    """
+    found = validate(definition, catalog)
+    if found.workflow is None or found.findings:
+        raise InvalidWorkflow("The workflow", found.findings)
+    workflow = found.workflow
+    with store.transaction() as work:
+        repository.lock(work, workflow.id)
+        known = repository.versions(work, workflow.id)
+        for version in known:
+            if (version.version, version.definition) == (workflow.version, definition):
+                return version
+        if known and workflow.version <= known[0].version:
+            raise Conflict(
+                f"{workflow.id} has version {known[0].version} already, and a version never changes. "
+                f"Give this text the version {known[0].version + 1}"
+            )
+        added = repository.add(work, workflow, definition, actor=actor)
+        audit.add(
+            work, actor=actor, act="workflow.add", subject=f"workflow/{workflow.id}", detail={"version": added.version}
+        )
+    return added
+
+
+def versions(store: Store, workflow_id: str) -> list[StoredVersion]:
+    """
+    List the versions of a workflow, the newest first.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    with store.transaction() as work:
+        found = repository.versions(work, workflow_id)
+    if not found:
+        raise NotFound(f"There is no workflow {workflow_id!r}")
+    return found
+
+
+def version_of(store: Store, workflow_id: str, version: int | None) -> StoredVersion:
+    """
+    Find a version of a workflow, the newest by default.
+
+    Raises:
+        NotFound: there is no such workflow or version.
+
+    """
+    known = versions(store, workflow_id)
+    if version is None:
+        return known[0]
+    for each in known:
+        if each.version == version:
+            return each
+    raise NotFound(
+        f"{workflow_id} has no version {version}. Versions: {', '.join(str(each.version) for each in known)}"
+    )
+
+
+def diff(store: Store, workflow_id: str, before: int, after: int) -> str:
+    """
+    Compare two versions line by line (unified diff); empty if they are equal.
+
+    Raises:
+        NotFound: there is no such workflow or version.
+
+    """
+    old, new = (version_of(store, workflow_id, version) for version in (before, after))
+    lines = unified_diff(
+        old.definition.splitlines(),
+        new.definition.splitlines(),
+        f"{workflow_id} version {before}",
+        f"{workflow_id} version {after}",
+        lineterm="",
+    )
+    return "\n".join(lines)
+
+
+def test_run(
+    store: Store,
+    catalog: Catalog,
+    workflow_id: str,
+    version: int | None,
+    *,
+    params: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Trial:
+    """
+    Run all steps of a version with no effect outside.
+
+    Raises:
+        NotFound: there is no such workflow or version.
+        InvalidWorkflow: this hub no longer takes the version.
+        BadRequest: a param or an answer is not valid.
+
+    """
+    found = validate(version_of(store, workflow_id, version).definition, catalog)
+    if found.workflow is None or found.findings:
+        raise InvalidWorkflow(f"The workflow {workflow_id}", found.findings)
+    workflow = found.workflow
+    return trial.run(workflow, catalog, answers.params_of(params, workflow), answers.answers_of(given, workflow))

@@ -1,0 +1,49 @@
+"""What the overview shows of the ledger: the last runs of each stream, and what became of the rows of a day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from crossdock.db.database import Store
+from crossdock.maintenance import dashboard
+from crossdock.sync import ledger
+from tests.shop import query
+from tests.sync.quarantine.test_service import Triage
+from tests.sync.records import entry
+
+STREAMS = ["commercetools.inventory", "commercetools.orders"]
+
+
+class TestTheLastRuns:
+    def test_they_come_oldest_first_and_no_more_than_asked(self, store: Store) -> None:
+        """A bar of thirty runs is read from left to right."""
+        for version in range(1, 5):
+            Triage(store).sync(entry(version=version))
+        with store.transaction() as work:
+            found = ledger.latest_of_streams(work, STREAMS, limit=3)
+
+        assert list(found) == ["commercetools.inventory"], "a stream that never ran has none"
+        starts = [run.started_at for run in found["commercetools.inventory"]]
+        assert len(starts) == 3
+        assert starts == sorted(starts)
+        newest = query(store, "SELECT max(started_at) FROM sync_run")
+        assert [(starts[-1],)] == newest
+
+
+class TestTheRowsOfADay:
+    def test_their_outcomes_add_up_and_older_runs_are_left_out(self, store: Store) -> None:
+        Triage(store).sync(entry(id="old"))
+        query(store, "UPDATE sync_run SET started_at = started_at - interval '2 days' RETURNING 1")
+        Triage(store).sync(entry(id="a"), entry(id="b", quantityOnStock=-3))
+        with store.transaction() as work:
+            runs, counts = ledger.totals(work, timedelta(hours=24))
+
+        assert (runs, counts.read, counts.inserted, counts.rejected) == (1, 2, 1, 1)
+        assert counts.balanced
+
+
+def test_an_empty_hub_has_an_overview(store: Store) -> None:
+    found = dashboard.read(store, [(stream, 1) for stream in STREAMS])
+
+    assert (found.ended, found.rows.read, found.runs, list(found.systems)) == (0, 0, {}, [])
+    assert found.complete_to == dict.fromkeys(STREAMS)

@@ -1,0 +1,79 @@
+"""Which roles each page and each action lets through, and the route of the API that does the same. What is not here fails the tests."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.api.matrix import MATRIX
+
+
+class Like(NamedTuple):
+    """The route of the API whose guard a page has."""
+
+    method: str
+    path: str
+
+    @property
+    def roles(self) -> frozenset[str]:
+        return MATRIX[self.method, self.path.replace(":path}", "}")]
+
+
+#: Page or action → the route that answers the same question, or does the same.
+PAGES = {
+    ("GET", "/"): Like("GET", "/v1/overview"),
+    ("GET", "/badge"): Like("GET", "/v1/overview"),
+    ("GET", "/overview"): Like("GET", "/v1/overview"),
+    ("GET", "/runs"): Like("GET", "/v1/runs"),
+    ("GET", "/runs/{run_id}"): Like("GET", "/v1/runs/{run_id}"),
+    ("GET", "/runs/{run_id}/rows"): Like("GET", "/v1/runs/{run_id}/rows"),
+    ("GET", "/dag-run"): Like("GET", "/v1/runs"),
+    ("GET", "/quarantine"): Like("GET", "/v1/quarantine"),
+    ("GET", "/quarantine/{item_id}"): Like("GET", "/v1/quarantine/{item_id}"),
+    ("POST", "/quarantine/{item_id}/check"): Like("PATCH", "/v1/quarantine/{item_id}"),
+    ("POST", "/quarantine/{item_id}/fix"): Like("PATCH", "/v1/quarantine/{item_id}"),
+    ("POST", "/quarantine/{item_id}/discard"): Like("POST", "/v1/quarantine/{item_id}/discard"),
+    ("GET", "/quarantine-previews"): Like("POST", "/v1/quarantine-previews"),
+    ("POST", "/quarantine-previews"): Like("POST", "/v1/quarantine-previews"),
+    ("POST", "/quarantine-replays"): Like("POST", "/v1/quarantine-replays"),
+    ("POST", "/quarantine-discards"): Like("POST", "/v1/quarantine-discards"),
+    ("GET", "/dead-letters"): Like("GET", "/v1/dead-letters"),
+    ("GET", "/dead-letters/{dead_letter_id}"): Like("GET", "/v1/dead-letters/{dead_letter_id}"),
+    ("POST", "/dead-letters/{dead_letter_id}/fix"): Like("PATCH", "/v1/dead-letters/{dead_letter_id}"),
+    ("POST", "/dead-letters/{dead_letter_id}/discard"): Like("POST", "/v1/dead-letters/{dead_letter_id}/discard"),
+    ("POST", "/dead-letter-replays"): Like("POST", "/v1/dead-letter-replays"),
+    ("POST", "/dead-letter-discards"): Like("POST", "/v1/dead-letter-discards"),
+    ("GET", "/replays"): Like("GET", "/v1/replays"),
+    ("GET", "/replays/{replay_id}"): Like("GET", "/v1/replays/{replay_id}"),
+    ("POST", "/replays/{replay_id}/stop"): Like("POST", "/v1/replays/{replay_id}/stop"),
+    ("GET", "/events"): Like("GET", "/v1/events"),
+    ("GET", "/events/{event_id}"): Like("GET", "/v1/events/{event_id}"),
+    ("GET", "/orders"): Like("GET", "/v1/orders"),
+    ("GET", "/order-search"): Like("GET", "/v1/orders"),
+    ("GET", "/orders/{key:path}"): Like("GET", "/v1/journeys/{subject}/{key:path}"),
+    ("POST", "/orders/{order_id}/cancel"): Like("POST", "/v1/orders/{order_id}/cancel"),
+    ("POST", "/orders/{order_id}/retry"): Like("POST", "/v1/orders/{order_id}/retry"),
+    ("POST", "/orders/{order_id}/resolve"): Like("POST", "/v1/orders/{order_id}/resolve"),
+    ("GET", "/decisions"): Like("GET", "/v1/decisions"),
+    ("POST", "/decisions/{decision_id}/decide"): Like("POST", "/v1/decisions/{decision_id}/decide"),
+    ("GET", "/integrations"): Like("GET", "/v1/integrations"),
+    ("GET", "/integrations/{integration_id}"): Like("GET", "/v1/integrations/{integration_id}/health"),
+    ("POST", "/integrations/{integration_id}/pause"): Like("POST", "/v1/integrations/{integration_id}/pause"),
+    ("POST", "/integrations/{integration_id}/resume"): Like("POST", "/v1/integrations/{integration_id}/resume"),
+    ("GET", "/alerts"): Like("GET", "/v1/alerts"),
+    ("POST", "/alerts/{alert_id}/acknowledge"): Like("POST", "/v1/alerts/{alert_id}/acknowledge"),
+    ("GET", "/audit"): Like("GET", "/v1/audit"),
+}
+#: Part of a path → an ID of nothing.
+OF_NOTHING = {
+    "/dag-run": "/dag-run?dag_id=none&run_id=none",
+    "{run_id}": "none-of-ours",
+    "{item_id}": "4711",
+    "{dead_letter_id}": "4711",
+    "{replay_id}": "4711",
+    "{event_id}": "1-4711",
+    "{key:path}": "none",
+    "{order_id}": f"ord_{'0' * 32}",
+    "{decision_id}": "4711",
+    "{integration_id}": "none_of_ours",
+    "{alert_id}": "4711",
+}

@@ -1,0 +1,336 @@
+"""Runs, events, orders, decisions, integrations, alerts and the audit trail: what each shows to whom, and what a person does there."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import unescape
+
+import pytest
+
+from crossdock.commerce.payments import service as payments
+from crossdock.commerce.payments.amounts import PaymentState
+from crossdock.db.database import Store
+from tests.api.conftest import Hub
+from tests.api.test_decisions import waiting
+from tests.api.test_orders import place
+from tests.commerce.payments.gateways import connected
+from tests.events.worlds import publish, stock
+from tests.shop import query
+from tests.sync.quarantine.test_service import Triage
+from tests.sync.records import entry
+from tests.web.conftest import Visitor
+from tests.web.hostile import ATTRIBUTE, SCRIPT
+from tests.web.test_quarantine import text_of
+
+#: Three systems in the registry.
+SHOP = """
+INSERT INTO integration (integration_id, kind, name, settings, connection_id, created_by, updated_by, tested_at, test_passed)
+SELECT id, kind, name, '{}', id, 'airflow:admin', 'airflow:admin', now() - since, true
+  FROM (VALUES ('shop_eu', 'commercetools', 'Shop EU', interval '2 days'),
+               ('stripe_eu', 'stripe', 'Stripe EU', interval '3 hours'),
+               ('hubspot', 'hubspot', 'HubSpot', interval '20 minutes')) AS systems (id, kind, name, since) RETURNING 1
+"""
+ALERT = """
+INSERT INTO alert (kind, subject, message, records, closed_at)
+VALUES ('dead_letters', 'stock', %s, 3, CASE WHEN %s THEN now() END) RETURNING alert_id
+"""
+#: Of the first event.
+DEAD_LETTER = """
+INSERT INTO dead_letter (subscriber, state, attempts, next_attempt_at, cause, reason, epoch, xid, position, event_id,
+                         source, type, subject, time, partition_key, partition, correlation_id, schema_version, data)
+SELECT 'mail', 'dead', 1, now(), 'Refused', 'no mailbox ' || partition_key, epoch, xid, position, event_id,
+       source, type, subject, time, partition_key, 0, correlation_id, schema_version, data
+  FROM event ORDER BY position LIMIT 1 RETURNING dead_letter_id
+"""
+
+
+class TestRuns:
+    def test_the_outcomes_add_up_and_lead_to_their_rows(self, hub_store: Store, vera: Visitor) -> None:
+        Triage(hub_store).sync(entry(id="a", sku="A"), entry(id="b", sku="B"), entry(id="c", quantityOnStock=3))
+        ((run_id,),) = query(hub_store, "SELECT run_id FROM sync_run")
+        page = vera.get(f"/runs/{run_id}")
+
+        assert "3 read adds up 2 inserted" in text_of(page)
+        assert f"/hub/pages/runs/{run_id}/rows?outcome=rejected" in page
+        rows = text_of(vera.get(f"/runs/{run_id}/rows?outcome=rejected"))
+        assert "available_is_not_above_stock" in rows
+        assert "Inserted B" not in rows
+
+    def test_it_is_compared_with_the_run_before(self, hub_store: Store, vera: Visitor) -> None:
+        Triage(hub_store).sync(entry(id="a"))
+        Triage(hub_store).sync(*(entry(id=name, sku=name) for name in "bcd"))
+        ((run_id,),) = query(hub_store, "SELECT run_id FROM sync_run ORDER BY started_at DESC LIMIT 1")
+
+        assert "Read 1 3 +2" in text_of(vera.get(f"/runs/{run_id}"))
+
+    def test_it_is_compared_with_one_of_its_own_kind_that_has_ended(self, hub_store: Store, vera: Visitor) -> None:
+        for names in ("a", "bc", "def", "ghij"):
+            Triage(hub_store).sync(*(entry(id=name, sku=name) for name in names))
+        first, full, running, last = (
+            run_id for (run_id,) in query(hub_store, "SELECT run_id FROM sync_run ORDER BY started_at")
+        )
+        query(hub_store, "UPDATE sync_run SET mode = 'full' WHERE run_id = %s RETURNING 1", full)
+        query(
+            hub_store,
+            "UPDATE sync_run SET state = 'running', finished_at = NULL WHERE run_id = %s RETURNING 1",
+            running,
+        )
+        page = vera.get(f"/runs/{last}")
+
+        assert "Read 1 4 +3" in text_of(page)
+        assert f"/hub/pages/runs/{first}" in page
+
+    def test_a_filter_that_nobody_chose_is_sent_empty_and_means_all(self, hub_store: Store, vera: Visitor) -> None:
+        Triage(hub_store).sync(entry(id="a"))
+
+        assert "commercetools.inventory Done" in text_of(vera.get("/runs?stream=&state="))
+        assert "No run" in text_of(vera.get("/runs?stream=&state=failed"))
+
+    def test_the_tab_of_a_dag_run_shows_its_run(self, hub_store: Store, vera: Visitor) -> None:
+        Triage(hub_store).sync(entry(id="a"))
+        query(
+            hub_store,
+            "UPDATE sync_run SET dag_id = 'sync_x', dag_run_id = 'manual__2026-12-01T00:00:00+00:00' RETURNING 1",
+        )
+        page = vera.get("/dag-run?dag_id=sync_x&run_id=manual__2026-12-01T00%3A00%3A00%2B00%3A00")
+
+        assert "What became of each row" in page
+        assert "/dags/sync_x/runs/manual__2026-12-01T00%3A00%3A00%2B00%3A00" in page
+        assert "The hub has no run of this DAG run" in vera.get("/dag-run?dag_id=other&run_id=manual__1")
+
+
+class TestEvents:
+    def test_pages_go_back_in_time_and_neither_repeat_nor_leave_out(self, hub_store: Store, vera: Visitor) -> None:
+        publish(hub_store, *(stock(f"SKU-{number:03}", 1, 5) for number in range(120)))
+        found, path = [], "/events?type=&key="
+        while path:
+            html = vera.get(path)
+            found += re.findall(r">SKU-(\d{3})<", html)
+            following = re.search(r'href="/hub/pages([^"]+)" rel="next"', html)
+            path = following[1].replace("&amp;", "&") if following else ""
+
+        assert found == [f"{number:03}" for number in reversed(range(120))]
+
+    def test_one_shows_its_data(self, hub_store: Store, vera: Visitor) -> None:
+        publish(hub_store, stock("SKU-1", 1, 5))
+
+        assert "available_quantity" in vera.get("/events/1-1")
+        assert "SKU-1" in vera.get("/events?key=SKU-1")
+        assert "No event" in vera.get("/events?key=SKU-2")
+
+
+class TestOrders:
+    def test_the_customer_is_shown_to_operators_of_one_order_alone(
+        self, pages: Hub, hub_store: Store, vera: Visitor, otto: Visitor
+    ) -> None:
+        order_id = place(pages).json()["order_id"]
+
+        assert "ada@example.com" not in otto.get("/orders") + vera.get(f"/orders/{order_id}")
+        assert "ada@example.com" in otto.get(f"/orders/{order_id}")
+        revealed = query(hub_store, "SELECT actor FROM audit_entry WHERE subject = %s", f"journey/order/{order_id}")
+        assert revealed == [("airflow:otto",)]
+
+    def test_one_is_found_by_its_reference(self, pages: Hub, vera: Visitor) -> None:
+        place(pages, reference="web-10042")
+
+        assert "web-10042" in text_of(vera.get("/order-search?key=web-10042"))
+        assert "The hub has no order" in vera.get("/order-search?key=web-4711")
+
+    def test_one_is_found_by_a_number_with_a_slash(self, pages: Hub, hub_store: Store, vera: Visitor) -> None:
+        """As platforms number them."""
+        place(pages)
+        query(hub_store, "UPDATE placed_order SET reference = 'web/10042' RETURNING 1")
+
+        assert "web/10042" in text_of(vera.get("/order-search?key=web/10042"))
+        assert vera.status == 200
+
+    def test_the_customer_on_each_page_of_a_journey_is_recorded(
+        self, pages: Hub, hub_store: Store, otto: Visitor
+    ) -> None:
+        """The head of the page has the address although the entries of the page have none."""
+        order_id = place(pages).json()["order_id"]
+        page = otto.get(f"/orders/{order_id}?cursor=99999999999999999-z")
+
+        assert "ada@example.com" in page
+        revealed = query(
+            hub_store, "SELECT detail->'fields' FROM audit_entry WHERE subject = %s", f"journey/order/{order_id}"
+        )
+        assert [sorted(fields) for (fields,) in revealed] == [["customer_name", "email"]]
+
+    def test_one_is_cancelled_with_a_reason(self, pages: Hub, hub_store: Store, otto: Visitor) -> None:
+        order_id = place(pages).json()["order_id"]
+        otto.post(f"/orders/{order_id}", "/cancel", reason="Ada called")
+
+        assert otto.status == 303
+        assert query(hub_store, "SELECT cancelled_by FROM execution") == [("airflow:otto",)]
+
+    def test_what_it_waits_for_is_settled(self, pages: Hub, hub_store: Store, otto: Visitor) -> None:
+        order_id, _ = waiting(pages)
+        assert "It waits for a person" in text_of(otto.get(f"/orders/{order_id}"))
+        otto.post(f"/orders/{order_id}", "/resolve", outcome="failed", reason="looked it up")
+
+        assert query(hub_store, "SELECT waits_for FROM execution") == [(None,)]
+
+    def test_a_viewer_is_offered_nothing(self, pages: Hub, vera: Visitor) -> None:
+        order_id = place(pages).json()["order_id"]
+
+        assert "<form" not in vera.get(f"/orders/{order_id}")
+
+
+class TestDecisions:
+    def test_a_payments_call_that_was_done_is_decided_with_its_reference(
+        self, hub_store: Store, otto: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with connected(hub_store, monkeypatch) as gateways:
+            gateways.fault("alpha", *[{"reset": "after"}] * 2)
+            payment = gateways.authorise()
+        refused = otto.post("/decisions", "/decide", choice="done", reason="seen there")
+        assert otto.status == 400
+        assert "reference" in refused
+        page = otto.post("/decisions", "/decide", choice="done", reason="seen there", ref="pay_alpha_authorise_1")
+
+        assert "done , decided by airflow:otto" in text_of(page)
+        assert payments.show(hub_store, payment.payment_id).state is PaymentState.AUTHORISED
+
+    def test_another_decision_has_no_field_for_a_reference(self, pages: Hub, otto: Visitor) -> None:
+        waiting(pages)
+
+        assert 'name="ref"' not in otto.get("/decisions")
+
+    def test_one_is_made_once_by_who_may(self, pages: Hub, hub_store: Store, vera: Visitor, otto: Visitor) -> None:
+        order_id, _ = waiting(pages)
+        assert "Only operators and administrators may decide this" in text_of(vera.get("/decisions"))
+        page = otto.post(f"/decisions?about={order_id}", "/decide", choice="failed", reason="looked it up")
+
+        assert "failed , decided by airflow:otto" in text_of(page)
+        assert query(hub_store, "SELECT choice, decided_by FROM decision") == [("failed", "airflow:otto")]
+        assert "Nothing is waiting for a decision" in otto.get("/decisions")
+
+    def test_who_may_not_is_refused_although_the_route_admits_them(self, pages: Hub, hub_store: Store) -> None:
+        """A business user may decide some; each decision says who."""
+        waiting(pages)
+        uma, otto = Visitor(pages, "uma"), Visitor(pages, "otto")
+        html = otto.get("/decisions")
+        fields = {"session_token": token_in(uma.get("/decisions")), "choice": "failed", "reason": "x"}
+        ((decision_id,),) = query(hub_store, "SELECT decision_id FROM decision")
+        assert f"/decisions/{decision_id}/decide" in html
+        url = f"/decisions/{decision_id}/decide"
+        page = uma.send("POST", url, data=fields, headers={"Origin": pages.url})
+
+        assert page.status_code == 403
+        assert query(hub_store, "SELECT choice FROM decision") == [(None,)]
+
+
+def token_in(html: str) -> str:
+    found = re.search(r'name="session_token" value="(\w+)"', html)
+    return found[1] if found else ""
+
+
+class TestIntegrations:
+    def test_one_is_paused_and_resumed(self, hub_store: Store, otto: Visitor) -> None:
+        query(hub_store, SHOP)
+        assert "Paused" in text_of(otto.post("/integrations/shop_eu", "/pause"))
+        assert query(hub_store, "SELECT state FROM integration WHERE integration_id = 'shop_eu'") == [("paused",)]
+        assert "Active" in text_of(otto.post("/integrations/shop_eu", "/resume"))
+
+    def test_each_has_a_card(self, hub_store: Store, vera: Visitor) -> None:
+        query(hub_store, SHOP)
+
+        assert "Stripe EU Answers" in text_of(vera.get("/integrations"))
+
+    def test_settings_are_written_as_people_write_them(self, hub_store: Store, vera: Visitor) -> None:
+        query(hub_store, SHOP)
+        query(
+            hub_store, "UPDATE integration SET settings = %s::jsonb RETURNING 1", '{"of": {"name": "Möbel & <Söhne>"}}'
+        )
+        html = vera.get("/integrations/shop_eu")
+
+        assert "Möbel &amp; &lt;Söhne&gt;" in html
+
+
+class TestAlerts:
+    def test_one_is_acknowledged(self, hub_store: Store, otto: Visitor, vera: Visitor) -> None:
+        query(hub_store, ALERT, "3 events are dead", False)
+        assert "Acknowledge" not in text_of(vera.get("/alerts")).replace("To acknowledge", "")
+        page = otto.post("/alerts", "/acknowledge")
+
+        assert "airflow:otto" in page
+        assert "/hub/pages/dead-letters" in page
+
+    def test_closed_ones_have_a_list_of_their_own(self, hub_store: Store, vera: Visitor) -> None:
+        query(hub_store, ALERT, "3 events were dead", True)
+
+        assert "No open alert" in vera.get("/alerts")
+        assert "3 events were dead" in vera.get("/alerts?state=closed")
+
+
+class TestTheAuditTrail:
+    def test_a_reason_is_shown_to_operators_alone(self, pages: Hub, otto: Visitor, vera: Visitor) -> None:
+        order_id = place(pages).json()["order_id"]
+        otto.post(f"/orders/{order_id}", "/cancel", reason="Ada called")
+
+        assert "Ada called" in otto.get("/audit?act=execution")
+        assert "Ada called" not in vera.get("/audit?act=execution")
+        assert "execution.cancel" in vera.get("/audit?actor=airflow%3Aotto&act=&subject=")
+
+
+@pytest.mark.parametrize("text", [SCRIPT, ATTRIBUTE])
+def test_no_text_from_outside_runs_in_a_page(pages: Hub, hub_store: Store, otto: Visitor, text: str) -> None:
+    """In every field that another system or a person may have written."""
+    order_id, _ = waiting(pages)
+    query(hub_store, SHOP)
+    query(hub_store, ALERT, text, False)
+    publish(hub_store, stock(f"SKU{text}", 1, 5, note=text))
+    query(
+        hub_store,
+        "UPDATE placed_order SET reference = %s, email = %s, customer_name = %s, reason = %s RETURNING 1",
+        *[text] * 4,
+    )
+    query(hub_store, "UPDATE decision SET question = %s RETURNING 1", text)
+    query(hub_store, "UPDATE execution_step SET message = %s RETURNING 1", text)
+    query(
+        hub_store,
+        "UPDATE integration SET name = %s, settings = jsonb_build_object('note', %s::text) RETURNING 1",
+        text,
+        text,
+    )
+    paths = [
+        "/overview",
+        "/orders",
+        f"/orders/{order_id}",
+        "/decisions",
+        "/integrations",
+        "/integrations/shop_eu",
+        "/alerts",
+    ]
+    event_ids = [
+        f"/events/{epoch}-{position}" for epoch, position in query(hub_store, "SELECT epoch, position FROM event")
+    ]
+
+    for path in [*paths, "/events", *event_ids, "/audit"]:
+        html = otto.get(path)
+        assert otto.status == 200, f"{path}: {html}"
+        assert text not in html, path
+
+
+class TestDeadLetters:
+    def test_data_is_fixed_once_for_what_was_seen_and_read_strictly(self, hub_store: Store, otto: Visitor) -> None:
+        publish(hub_store, stock("SKU-1", 1, 5))
+        ((letter,), *_) = query(hub_store, DEAD_LETTER)
+        page = f"/dead-letters/{letter}"
+        html = otto.get(page)
+        shown = re.search(r'name="shown" value="(\w+)"', html)
+        text = re.search(r"<textarea[^>]*>(.*?)</textarea>", html, re.DOTALL)
+        assert shown
+        assert text
+        data = json.loads(unescape(text[1]))
+        otto.post(page, "/fix", data='{"a": NaN}')
+        assert otto.status == 400
+        otto.post(page, "/fix", data=json.dumps({**data, "available_quantity": 4}))
+        assert otto.status == 303
+        otto.post(page, "/fix", data=json.dumps({**data, "available_quantity": 3}), shown=shown[1])
+
+        assert otto.status == 409
+        ((edited,),) = query(hub_store, "SELECT edited_data FROM dead_letter")
+        assert edited["available_quantity"] == 4
