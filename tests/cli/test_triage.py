@@ -95,6 +95,17 @@ def test_an_edit_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> No
     assert "cut.json is not JSON" in hub(group, "fix", "1", "--file", str(tmp_path / "cut.json")).text
 
 
+def test_a_record_says_what_was_received_and_what_was_done_with_it(hub: Hub, store: Store) -> None:
+    (item_id,) = rejected(store, 1)
+    hub("quarantine", "fix", item_id, "--set", "sku=SIDEBOARD")
+    told = hub("quarantine", "show", item_id).text
+
+    assert 'received as sku: ""' in told
+    assert "fixed by" in told
+    assert 'sku: "" → "SIDEBOARD"' in told
+    assert "Fields of its source: " in told
+
+
 def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:
     (item_id,) = rejected(store, 1)
     hub("quarantine", "fix", item_id, "--set", "sku=SIDEBOARD")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from crossdock.db.database import Store
-from crossdock.maintenance import dashboard
+from crossdock.integrations import repository as integrations
+from crossdock.maintenance import dashboard, overview
 from crossdock.sync import ledger
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage
@@ -40,6 +41,25 @@ class TestTheRowsOfADay:
 
         assert (runs, counts.read, counts.inserted, counts.rejected) == (1, 2, 1, 1)
         assert counts.balanced
+
+
+def test_a_replay_is_no_sync(store: Store) -> None:
+    """It may load one record, and the last sync was read hours ago."""
+    anna = Triage(store)
+    anna.sync(entry(id="a", quantityOnStock=-3))
+    ((sync_id,),) = query(store, "SELECT run_id FROM sync_run")
+    (item,) = anna.items()
+    anna.edit(item, quantityOnStock=5, availableQuantity=5)
+    anna.replay()
+    found = dashboard.read(store, [("commercetools.inventory", 1)])
+    with store.transaction() as work:
+        activity = integrations.activity(work, "commercetools")
+
+    assert query(store, "SELECT count(*) FROM sync_run") == [(2,)]
+    assert [run.run_id for run in found.runs["commercetools.inventory"]] == [sync_id]
+    assert (found.ended, found.rows.read, found.rows.rejected) == (1, 1, 1)
+    assert (activity.last_run_id, activity.runs_24h, activity.records_read_24h) == (sync_id, 1, 1)
+    assert overview.overview(store).latest_run == overview.LatestRun(sync_id, "partial")
 
 
 def test_an_empty_hub_has_an_overview(store: Store) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
 
-from crossdock.cli import console, selection
+from crossdock.cli import console, instants, selection
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.consent import confirm
 from crossdock.cli.counted import counted
@@ -109,10 +110,33 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
     )
     for failure in item["failures"]:
         console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}  ({failure['rule']})")
+        for line in _received(item, failure["column"]):
+            console.say(f"  received as {line}")
     console.show_document(item["edited"] or item["record"])
+    for step in item["history"]:
+        console.say(_step_line(step))
     if item["state"] == "open":
         # A rule names the hub's columns; a record has the fields of its source.
-        console.say(f"To fix it, with a field of this record: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE")
+        if item["fields"]:
+            console.say(f"Fields of its source: {', '.join(item['fields'])}")
+        console.say(f"To fix it, with a field of its source: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE")
+
+
+def _received(item: dict[str, Any], columns: str) -> list[str]:
+    """Say what the source sent for the *columns* of a rule, in its own names."""
+    names = [name for column in columns.split(", ") for name in item["sources"].get(column, [])]
+    return [f"{name}: {json.dumps(item['record'][name], ensure_ascii=False)}" for name in dict.fromkeys(names)]
+
+
+def _step_line(step: dict[str, Any]) -> str:
+    """Say what somebody did with the record."""
+    changed = step["detail"].get("changed", {})
+    told = [
+        *(f"{place}: {json.dumps(change['from'])} → {json.dumps(change['to'])}" for place, change in changed.items()),
+        *([f"replay {step['replay_id']}, {step['replay_state']}"] if step["replay_id"] else []),
+        *([step["detail"]["reason"]] if step["detail"].get("reason") else []),
+    ]
+    return f"{instants.shown(step['at'])}  {step['act']} by {step['actor']}: {', '.join(told)}"
 
 
 @app.command("fix")

@@ -110,8 +110,7 @@ _NEWEST = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
- ORDER BY started_at DESC LIMIT %(limit)s"""
+ WHERE mode <> 'replay' ORDER BY started_at DESC LIMIT %(limit)s"""
 )
 
 #: Keyset pagination by (started_at, run_id), newest first: rows that are added meanwhile do not shift the next page.
@@ -143,7 +142,7 @@ _LATEST_OF_STREAMS = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM unnest(%(integrations)s::text[], %(datasets)s::text[]) AS stream (of_integration, of_dataset)
- CROSS JOIN LATERAL (SELECT * FROM sync_run WHERE integration = of_integration AND dataset = of_dataset
+ CROSS JOIN LATERAL (SELECT * FROM sync_run WHERE integration = of_integration AND dataset = of_dataset AND mode <> 'replay'
                       ORDER BY started_at DESC LIMIT %(limit)s) AS latest
  ORDER BY integration, dataset, started_at"""
 )
@@ -152,7 +151,7 @@ _TOTALS = b"""
 SELECT count(*), coalesce(sum(read), 0)::bigint, coalesce(sum(inserted), 0)::bigint, coalesce(sum(updated), 0)::bigint,
        coalesce(sum(unchanged), 0)::bigint, coalesce(sum(stale), 0)::bigint, coalesce(sum(rejected), 0)::bigint,
        coalesce(sum(held), 0)::bigint
-  FROM sync_run WHERE started_at > clock_timestamp() - %(period)s AND state <> 'running'
+  FROM sync_run WHERE started_at > clock_timestamp() - %(period)s AND state <> 'running' AND mode <> 'replay'
 """
 
 _COMPLETE = (
@@ -267,9 +266,9 @@ def get(work: Work, run_id: str) -> Run:
     return run
 
 
-def newest(work: Work, *, stream: str | None = None, limit: int = 20) -> list[Run]:
-    """List the last *limit* runs, newest first."""
-    return _runs(work).execute(_NEWEST, {"stream": stream, "limit": limit}).fetchall()
+def newest(work: Work, *, limit: int = 20) -> list[Run]:
+    """List the last *limit* runs that read a source, newest first: a replay of the quarantine is none."""
+    return _runs(work).execute(_NEWEST, {"limit": limit}).fetchall()
 
 
 def page(
@@ -297,7 +296,7 @@ def before(work: Work, run: Run) -> Run | None:
 
 
 def latest_of_streams(work: Work, streams: Iterable[str], *, limit: int) -> dict[str, list[Run]]:
-    """List the last *limit* runs of each of *streams*, oldest first; those that never ran are left out."""
+    """List the last *limit* runs of each of *streams* that read their source, oldest first; those that never ran are left out."""
     names = [stream.partition(".") for stream in streams]
     values = {"integrations": [name[0] for name in names], "datasets": [name[2] for name in names], "limit": limit}
     found: dict[str, list[Run]] = {}
@@ -307,7 +306,11 @@ def latest_of_streams(work: Work, streams: Iterable[str], *, limit: int) -> dict
 
 
 def totals(work: Work, period: timedelta) -> tuple[int, Counts]:
-    """Count the runs that began within the last *period* and have ended, and add up what became of their records."""
+    """
+    Count the runs that began within the last *period* and have ended, and add up what became of their records.
+
+    A replay of the quarantine is left out: its records were counted when they were rejected.
+    """
     runs, *outcomes = work.execute(_TOTALS, {"period": period}).fetchone() or (0,)
     return runs, Counts(**dict(zip(Counts.__struct_fields__, outcomes, strict=True)))
 

@@ -18,6 +18,7 @@ from crossdock.db.bulk_edit import MOST_DISCARDED
 from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.sync.quarantine import fix_all, repository, service
 from crossdock.sync.quarantine import replay as quarantine_replay
+from crossdock.sync.quarantine.history import history_of
 from crossdock.sync.quarantine.repository import Item
 from crossdock.web.documents import digest, lines_of, refuse_changed, whole
 from crossdock.web.filters import Filter
@@ -90,6 +91,9 @@ def item(request: Request, store: OpenStore, caller: Viewer, item_id: ItemId) ->
             ),
             0,
         )
+        steps = history_of(work, item_id)
+    columns = _columns(found)
+    editable, sources = _of_source(found)
     fields = personal_data.fields_of_source(found.dataset)
     documents = [service.readable(document) for document in (found.raw, found.edited) if document]
     is_shown = personal_data.reveal(store, caller, f"quarantine/{item_id}", documents, fields)
@@ -104,8 +108,11 @@ def item(request: Request, store: OpenStore, caller: Viewer, item_id: ItemId) ->
         item=shown,
         alike=alike,
         mapped=mapped,
-        received=lines_of(service.readable(shown.raw), _columns(found)),
-        columns=_columns(found),
+        received=lines_of(service.readable(shown.raw), columns.union(*(sources.get(column, ()) for column in columns))),
+        columns=columns,
+        sources=sources,
+        editable=editable,
+        steps=[(step, personal_data.masked_detail(step.detail, caller)) for step in steps],
         text=text if is_shown else None,
         digest=digest(text),
     )
@@ -189,6 +196,15 @@ def discard_all(request: Request, store: OpenStore, caller: Operator, form: Post
     chosen = service.choose(store, [], cause=cause, everything=False, stream=stream)[:MOST_DISCARDED]
     closed = service.discard_all(store, chosen, form.reason(), actor=caller.actor).closed
     return go_to(request, "quarantine", discarded=len(closed))
+
+
+def _of_source(found: Item) -> tuple[list[str], dict[str, list[str]]]:
+    """List the fields that an edit may set, and of each column those it comes from; nothing where the stream was removed."""
+    try:
+        stream = stream_of(found.stream)
+    except BadRequest:
+        return [], {}
+    return service.editable_fields(stream, found), service.sources_of(stream, found)
 
 
 def _columns(found: Item) -> frozenset[str]:

@@ -269,7 +269,7 @@ def test_a_field_is_named_by_its_path(anna: Triage) -> None:
     ("changes", "said"),
     [
         ({"quantityOnStok": 5}, "Did you mean quantityOnStock"),
-        ({"zzz": 5}, "Fields: availableQuantity, createdAt, .*supplyChannel"),
+        ({"zzz": 5}, r'Fields: id \(received "a"\), .*quantityOnStock \(received -2\), .*createdBy, custom'),
         ({"supplyChannel.typeIdd": "x"}, r"Did you mean supplyChannel\.typeId\?"),
     ],
 )
