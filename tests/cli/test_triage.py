@@ -98,12 +98,12 @@ def test_an_edit_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> No
 def test_a_record_says_what_was_received_and_what_was_done_with_it(hub: Hub, store: Store) -> None:
     (item_id,) = rejected(store, 1)
     hub("quarantine", "fix", item_id, "--set", "sku=SIDEBOARD")
-    told = hub("quarantine", "show", item_id).text
+    shown = hub("quarantine", "show", item_id).text
 
-    assert 'received as sku: ""' in told
-    assert "fixed by" in told
-    assert 'sku: "" → "SIDEBOARD"' in told
-    assert "Fields of its source: " in told
+    assert 'received as sku: ""' in shown
+    assert "fixed by" in shown
+    assert 'sku: "" → "SIDEBOARD"' in shown
+    assert "Fields of its source: " in shown
 
 
 def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:

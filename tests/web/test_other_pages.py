@@ -131,6 +131,17 @@ class TestOrders:
         revealed = query(hub_store, "SELECT actor FROM audit_entry WHERE subject = %s", f"journey/order/{order_id}")
         assert revealed == [("airflow:otto",)]
 
+    def test_the_page_says_of_each_entry_what_the_command_does(self, pages: Hub, vera: Visitor) -> None:
+        """Amounts, reasons, and each state that its stock had: from one place."""
+        order_id, _ = waiting(pages)
+        journey = pages.call("GET", f"/v1/journeys/order/{order_id}", "vera").json()
+        page = unescape(vera.get(f"/orders/{order_id}"))
+        said = {entry["text"] for entry in journey["entries"] if entry["text"]}
+
+        assert [text for text in said if text not in page] == []
+        assert any("total_minor" in text for text in said)
+        assert all(f"{entry['name']}</b>" in page for entry in journey["entries"] if entry["kind"] == "stock")
+
     def test_one_is_found_by_its_reference(self, pages: Hub, vera: Visitor) -> None:
         place(pages, reference="web-10042")
 

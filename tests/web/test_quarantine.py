@@ -120,9 +120,9 @@ class TestOneRecord:
 
         assert "Replayed and closed" in otto.get("/replays/1")
         assert query(hub_store, "SELECT quantity_on_stock FROM inventory") == [(9,)]
-        told = text_of(otto.get("/quarantine/1"))
-        assert "airflow:otto fixed quantityOnStock: 3 → 9" in told
-        assert "airflow:otto replayed Replay 1" in told
+        done = text_of(otto.get("/quarantine/1"))
+        assert "airflow:otto fixed quantityOnStock: 3 → 9" in done
+        assert "airflow:otto replayed Replay 1" in done
 
     def test_an_edit_of_what_somebody_else_has_edited_is_refused(self, hub_store: Store, otto: Visitor) -> None:
         """Two tabs show the same record; the second one would undo what the first one saved."""

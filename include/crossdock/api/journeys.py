@@ -45,6 +45,7 @@ class EntryDocument(BaseModel):
     ref: str | None = Field(
         description="The ID by which to look it up: of an event, run, payment, mail, quarantine item."
     )
+    text: str = Field(description="The message, the amounts and the reason in a line, for people.")
     detail: dict[str, Any] = Field(description="Personal data is masked, except for operators.")
 
 
@@ -145,6 +146,7 @@ def _entry(found: Journey, entry: Entry, *, is_shown: bool) -> EntryDocument:
         tries=entry.tries,
         message=entry.message,
         ref=entry.ref,
+        text=shown_journeys.in_a_line(entry),
         detail=entry.detail,
     )
 

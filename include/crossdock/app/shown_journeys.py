@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ _PERSONAL: dict[str, Fields] = {
 }
 #: The kinds whose message another system or a person may have put somebody's data into.
 _QUOTING = frozenset({"run"})
+#: The kinds whose message, such as why a card was declined, says nothing of the amount.
+_WITH_BOTH = frozenset({"order", "call", "fact", "mail"})
+#: So much is said in a line; `detail` has all.
+_CHARACTERS = 200
 
 
 def reveal(store: Store, caller: Caller, found: Journey, *, order: Mapping[str, Any] | None = None) -> bool:
@@ -52,6 +57,23 @@ def _fields(entry: Entry) -> Fields:
     if entry.kind == "event":
         return personal_data.fields_of_data(entry.name, entry.detail)
     return _PERSONAL.get(entry.kind, _NOTHING)
+
+
+def in_a_line(entry: Entry) -> str:
+    """
+    Say in a line what is known of *entry*: its message, and its detail where there is no message or the two are about two things.
+
+    Of an entry as `shown` represents it: nothing is masked here.
+    """
+    if entry.message and entry.kind not in _WITH_BOTH:
+        return entry.message
+    known = {name: value for name, value in entry.detail.items() if value not in (None, "", [], {})}
+    detail = ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in known.items()
+    )
+    text = f"{entry.message}; {detail}" if entry.message and detail else entry.message or detail
+    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
 
 
 def shown(found: Journey, entry: Entry, *, is_revealed: bool) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
+from crossdock.client.patience import Patience
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
 from crossdock.core.paths import path_of
@@ -218,9 +220,11 @@ def test_route(
 def _followed(api: HubApi, message: dict[str, Any], wait_s: float) -> dict[str, Any]:
     """Read the message until it is sent or refused, or one attempt has failed, or the time is over."""
     until = time.monotonic() + wait_s
+    patience = Patience(f"The test message {message['message_id']}", "./hub alerts messages", patience_s=wait_s)
     while message["state"] not in _ENDED and not message["error"] and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
-        message = api.get(path_of("alert-messages", message["message_id"])).document
+        answer = patience.look(partial(api.get, path_of("alert-messages", message["message_id"])))
+        message = answer.document if answer else message
     return message
 
 

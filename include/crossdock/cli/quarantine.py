@@ -124,19 +124,20 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
 
 def _received(item: dict[str, Any], columns: str) -> list[str]:
     """Say what the source sent for the *columns* of a rule, in its own names."""
-    names = [name for column in columns.split(", ") for name in item["sources"].get(column, [])]
-    return [f"{name}: {json.dumps(item['record'][name], ensure_ascii=False)}" for name in dict.fromkeys(names)]
+    record = item["record"] if isinstance(item["record"], dict) else {}
+    names = dict.fromkeys(name for column in columns.split(", ") for name in item["sources"].get(column, []))
+    return [f"{name}: {json.dumps(record[name], ensure_ascii=False)}" for name in names if name in record]
 
 
 def _step_line(step: dict[str, Any]) -> str:
     """Say what somebody did with the record."""
     changed = step["detail"].get("changed", {})
-    told = [
+    parts = [
         *(f"{place}: {json.dumps(change['from'])} → {json.dumps(change['to'])}" for place, change in changed.items()),
         *([f"replay {step['replay_id']}, {step['replay_state']}"] if step["replay_id"] else []),
         *([step["detail"]["reason"]] if step["detail"].get("reason") else []),
     ]
-    return f"{instants.shown(step['at'])}  {step['act']} by {step['actor']}: {', '.join(told)}"
+    return f"{instants.shown(step['at'])}  {step['act']} by {step['actor']}: {', '.join(parts)}"
 
 
 @app.command("fix")

@@ -188,8 +188,7 @@ VIEWS = (
             Column("quantity_on_stock", "How many pieces are in the warehouse, reserved ones included."),
             Column(
                 "available_quantity",
-                "How many pieces can be sold, without those held for the hub's orders or sold to them; below zero where more was "
-                "sold than there is, 0 where the hub sells nothing from.",
+                "How many pieces can be sold, without what the hub holds or sold; below zero where more was sold than there is.",
                 "CASE WHEN same_as IS NOT NULL OR integration_id IS NOT NULL THEN 0"
                 " ELSE coalesce(left_over, inventory.available_quantity) END",
             ),

@@ -265,7 +265,7 @@ def test_an_edit_in_quarantine_keeps_the_digits_of_the_rest(store: Store, tmp_pa
     assert data_of(store)["N-1"]["price"] == "1234567890123456.78"
 
 
-def test_an_edit_by_the_name_of_a_column_is_told_the_source_s_names_with_what_came(
+def test_an_edit_by_the_name_of_a_column_is_answered_with_the_source_s_names_and_what_came(
     store: Store, tmp_path: Path
 ) -> None:
     document = declared(
