@@ -10,8 +10,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from crossdock.api.airflow_lookups import Remembered, existing
+from crossdock.api.airflow_lookups import AirflowUnavailable, Remembered, existing
 from crossdock.api.bulkhead import work_of
+from crossdock.api.failed_tasks import FailedTask, failed_tasks
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.pagination import RowCursor, cursor_at, cursor_like, cursor_of_row, place_of_row, position_of
 from crossdock.api.problems import Problem, title
@@ -25,6 +26,8 @@ __all__ = [
     "EVENT_ID",
     "MOST_EXACT",
     "PLAIN",
+    "AirflowUnavailable",
+    "FailedTask",
     "OpenStore",
     "Problem",
     "RequestMiddleware",
@@ -33,6 +36,7 @@ __all__ = [
     "cursor_at",
     "cursor_like",
     "cursor_of_row",
+    "failed_tasks",
     "guarded",
     "open_store",
     "place_of_row",

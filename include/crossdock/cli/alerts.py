@@ -30,6 +30,7 @@ app.add_typer(alert_routes.app, name="routes")
 
 _STATES = ("open", "closed", "all")
 _MESSAGE_STATES = ("waiting", "sending", "sent", "refused")
+_GRAVEST_FIRST = {"critical": 0, "warning": 1, "info": 2}
 _ENDED = {"sent", "refused"}
 _LOOK_EVERY_S = 1.0
 
@@ -41,12 +42,13 @@ def list_alerts(
     as_json: Json = False,
 ) -> None:
     """
-    List alerts, newest first.
+    List alerts: of the newest, the gravest first.
 
     Example: ./hub alerts list --state open
     """
     _refuse_other(state, _STATES)
     found = hub_api().pages("/alerts", "alerts", limit=limit, state=state)
+    found.sort(key=lambda alert: _GRAVEST_FIRST.get(alert["severity"], len(_GRAVEST_FIRST)))
     if as_json:
         console.show_json({"alerts": found, "has_more": found.has_more})
         return

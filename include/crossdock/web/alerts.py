@@ -13,6 +13,7 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.core.roles import Caller, Role
 from crossdock.maintenance.alerting import service
 from crossdock.maintenance.alerting.kinds import kind_of
+from crossdock.maintenance.alerting.needs import by_gravity
 from crossdock.observability import alerts
 from crossdock.web.forms import Posted
 from crossdock.web.page import go_to, show
@@ -45,17 +46,18 @@ def list_alerts(
         found = alerts.find(work, is_open=state == "open", before=before, limit=_ON_A_PAGE + 1)
         open_now = alerts.count_open(work)
     page = found[:_ON_A_PAGE]
+    next_cursor = page[-1].alert_id if len(found) > _ON_A_PAGE else None
     return show(
         request,
         caller,
         "alerts.html",
-        alerts=page,
+        alerts=by_gravity(page) if state == "open" else page,
         state=state,
         open_now=open_now,
         severity_of=lambda alert: kind_of(alert.kind).severity,
         page_of=page_of,
         cursor=cursor,
-        next_cursor=page[-1].alert_id if len(found) > _ON_A_PAGE else None,
+        next_cursor=next_cursor,
     )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from crossdock.maintenance.alerting import texts
 from crossdock.maintenance.alerting.model import AlertMessage, Occasion, Severity
-from crossdock.maintenance.alerting.routes import Route
+from crossdock.maintenance.alerting.routes import Route, gravity
 from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
 from crossdock.observability.alerts import Kind
 
@@ -282,7 +282,9 @@ def _single(route: Route, due: _Due, sender: _Sender, now: datetime) -> Planned:
 
 
 def _digest(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -> Planned:
-    causes = tuple(texts.cause_of(each.alert, sender.airflow_url) for each in due)
+    # The gravest first: a receiver shows only some of many, and those that last count more than those that are over.
+    ordered = sorted(due, key=lambda each: (each.alert.closed_at is not None, -gravity(each.alert.severity)))
+    causes = tuple(texts.cause_of(each.alert, sender.airflow_url) for each in ordered)
     ids = [f"{each.alert.alert_id} {each.says}" for each in due]
     message = AlertMessage(
         message_id=_id(route.name, *ids, now.isoformat()),

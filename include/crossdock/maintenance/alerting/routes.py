@@ -126,6 +126,11 @@ def names_something(pattern: str) -> bool:
     return bool(pattern.strip("*?"))
 
 
+def gravity(severity: Severity) -> int:
+    """Rank *severity*: the gravest is the highest."""
+    return _RANK[severity]
+
+
 def gravest(severities: list[Severity]) -> Severity:
     """Choose the highest of *severities*."""
     return max(severities, key=_RANK.__getitem__)

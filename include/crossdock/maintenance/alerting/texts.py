@@ -11,7 +11,7 @@ from crossdock.core import ids
 from crossdock.core.printable import printable
 from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import Cause, Occasion, Severity
-from crossdock.maintenance.alerting.routes import gravest
+from crossdock.maintenance.alerting.routes import gravest, gravity
 from crossdock.maintenance.alerting.rows import AlertRow
 from crossdock.maintenance.alerting.wording import LONGEST_TITLE, one_line
 from crossdock.observability.alerts import Kind
@@ -83,16 +83,28 @@ def _hub_page_of(alert: AlertRow) -> str:
 def title_of(cause: Cause, occasion: Occasion) -> str:
     """Write the title: one line that names the cause."""
     began = "closed" if occasion is Occasion.CLOSED else cause.severity.value
-    # A run is `dag/run`, and its message names both.
+    return one_line(f"[{began}] {_about(cause)}{cause.message}", LONGEST_TITLE)
+
+
+def line_of(cause: Cause) -> str:
+    """Write all that a person needs in one line: how grave, what it is about, what is wrong, and what to do next."""
+    step = f"{cause.next_step} {cause.command}".strip()
+    message = cause.message.rstrip(".")
+    return printable(f"[{cause.severity.value}] {_about(cause)}{message}. {step}")
+
+
+def _about(cause: Cause) -> str:
+    """Name the subject, unless the message does. A run is `dag/run`, and its message names both."""
     is_named = all(part in cause.message.casefold() for part in cause.subject.casefold().split("/"))
-    about = "" if is_named else f"{cause.subject}: "
-    return one_line(f"[{began}] {about}{cause.message}", LONGEST_TITLE)
+    return "" if is_named else f"{cause.subject}: "
 
 
 def digest_title_of(causes: Sequence[Cause]) -> str:
-    """Write the title of several causes: how many there are of which kind."""
+    """Write the title of several causes: how many there are of which kind, the gravest kind first."""
     kinds = Counter(cause.kind for cause in causes)
-    listed = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    of_kind = {cause.kind: gravity(cause.severity) for cause in causes}
+    ordered = sorted(kinds.items(), key=lambda kind: (-of_kind[kind[0]], -kind[1]))
+    listed = ", ".join(f"{number} {kind}" for kind, number in ordered)
     ended = sum(cause.until is not None for cause in causes)
     began = "closed" if ended == len(causes) else severity_of(causes).value
     some = f" ({ended} closed)" if 0 < ended < len(causes) else ""
