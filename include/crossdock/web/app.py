@@ -21,7 +21,9 @@ from crossdock.web import (
     audit_trail,
     dead_letters,
     decisions,
+    declarations,
     events,
+    integration_forms,
     integrations,
     orders,
     overview,
@@ -44,6 +46,8 @@ _SUBJECTS = (
     orders,
     decisions,
     integrations,
+    integration_forms,
+    declarations,
     alerts,
     audit_trail,
 )

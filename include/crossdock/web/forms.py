@@ -40,15 +40,16 @@ class Form:
     def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = fields
 
-    def text(self, name: str, *, most: int = 200) -> str:
+    def text(self, name: str, *, most: int = 200, strip: bool = True) -> str:
         """
-        Read the field *name* without the blanks around it; empty if it was left out.
+        Read the field *name*, without the blanks around it unless it is a secret (*strip*); empty if it was left out.
 
         Raises:
             Problem: 400, it is too long or has control characters.
 
         """
-        value = self._fields.get(name, "").strip()
+        value = self._fields.get(name, "")
+        value = value.strip() if strip else value
         if len(value) > most:
             raise _bad(f"{name} has {len(value):,} characters; at most {most:,} are possible")
         if any(sign < " " and sign not in "\t\r\n" for sign in value):

@@ -44,7 +44,14 @@ NAVIGATION = (
     Entry("audit", "Audit"),
 )
 #: First segment of an address → the entry of the navigation that it stands under, where that has another name.
-_UNDER = {"dead-letters": "quarantine", "replays": "quarantine", "quarantine-previews": "quarantine", "dag-run": "runs"}
+_UNDER = {
+    "dead-letters": "quarantine",
+    "replays": "quarantine",
+    "quarantine-previews": "quarantine",
+    "dag-run": "runs",
+    "new-integration": "integrations",
+    "declaration-preview": "integrations",
+}
 
 
 def show(
