@@ -53,6 +53,8 @@ PAGES = [
     "/replays",
     "/events",
     "/events/1-1",
+    "/event-delivery",
+    "/event-volumes",
     "/orders",
     "/orders/{order}",
     "/decisions",

@@ -49,6 +49,9 @@ _UNDER = {
     "replays": "quarantine",
     "quarantine-previews": "quarantine",
     "dag-run": "runs",
+    "event-delivery": "events",
+    "event-volumes": "events",
+    "event-replay": "events",
     "new-integration": "integrations",
     "declaration-preview": "integrations",
 }
