@@ -76,8 +76,15 @@ PAGES = {
     ("POST", "/declaration-preview"): Like("POST", "/v1/declarations/preview"),
     ("GET", "/alerts"): Like("GET", "/v1/alerts"),
     ("POST", "/alerts/{alert_id}/acknowledge"): Like("POST", "/v1/alerts/{alert_id}/acknowledge"),
+    ("POST", "/alerts/{alert_id}/mute"): Like("POST", "/v1/alert-mutes"),
+    ("GET", "/alert-mutes"): Like("GET", "/v1/alert-mutes"),
+    ("POST", "/alert-mutes/{mute_id}/end"): Like("POST", "/v1/alert-mutes/{mute_id}/end"),
+    ("GET", "/alert-routes"): Like("GET", "/v1/alert-routes"),
+    ("POST", "/alert-routes/{name}/test"): Like("POST", "/v1/alert-routes/{name}/test"),
     ("GET", "/audit"): Like("GET", "/v1/audit"),
 }
+#: Pages without a role: the signature of their link is the guard. `test_alert_links.py` tests them.
+SIGNED = frozenset({("GET", "/alert-link"), ("POST", "/alert-link")})
 #: Part of a path → an ID of nothing.
 OF_NOTHING = {
     "/dag-run": "/dag-run?dag_id=none&run_id=none",
@@ -92,4 +99,6 @@ OF_NOTHING = {
     "{integration_id}": "none_of_ours",
     "{kind}": "none",
     "{alert_id}": "4711",
+    "{mute_id}": "4711",
+    "{name}": "none",
 }

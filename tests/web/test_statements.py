@@ -61,6 +61,8 @@ PAGES = [
     "/integrations",
     "/integrations/shop_eu",
     "/alerts",
+    "/alert-mutes",
+    "/alert-routes",
     "/audit",
 ]
 #: What a viewer may not see.

@@ -16,6 +16,7 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.core.log import logger
 from crossdock.core.roles import Caller
 from crossdock.web import (
+    alert_links,
     alerts,
     assets,
     audit_trail,
@@ -51,6 +52,7 @@ _SUBJECTS = (
     integration_forms,
     declarations,
     alerts,
+    alert_links,
     audit_trail,
 )
 

@@ -67,6 +67,7 @@ _LOOKS = {
     "stale": Look("quiet", "clock", "Stale"),
     "delivered": Look("ok", "check", "Delivered"),
     "silent": Look("quiet", "pause", "Not delivered"),
+    "sent": Look("ok", "check", "Sent"),
     "passed": Look("ok", "check", "Passed"),
     "skipped": Look("quiet", "dot", "Skipped"),
     "rejected": Look("bad", "cross", "Rejected"),

@@ -54,6 +54,9 @@ _UNDER = {
     "event-replay": "events",
     "new-integration": "integrations",
     "declaration-preview": "integrations",
+    "alert-mutes": "alerts",
+    "alert-routes": "alerts",
+    "alert-link": "alerts",
 }
 
 
@@ -73,7 +76,7 @@ def show(
         "caller": caller,
         "may_operate": caller is not None and Role.OPERATOR in caller.roles,
         "field": FIELD,
-        "token": token_of(request) if caller else "",
+        "token": token_of(request, caller) if caller else "",
         "now": datetime.now(UTC),
     }
     return HTMLResponse(_environment().get_template(template).render({**around, **values}), status.value)

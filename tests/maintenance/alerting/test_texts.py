@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,3 +93,12 @@ def test_a_title_names_what_it_is_about_once(subject: str, message: str, title: 
 )
 def test_the_command_of_a_run_is_about_its_stream(stream: str | None, command: str) -> None:
     assert cause("run_failed", "shop.orders (all)", stream=stream).command == command
+
+
+def test_what_is_over_can_be_neither_acknowledged_nor_muted() -> None:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    row = AlertRow(alert_id=1, kind="dead_letters", subject="stock", message="m", at=at)
+    deeds = (("Acknowledge", "https://airflow.example/hub/pages/alert-link"),)
+
+    assert texts.cause_of(row, AIRFLOW, deeds).deeds == deeds
+    assert texts.cause_of(replace(row, closed_at=at), AIRFLOW, deeds).deeds == ()
