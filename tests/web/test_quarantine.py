@@ -285,6 +285,23 @@ class TestAForeignForm:
         self.refused(otto, data={**self.FIELDS, "session_token": of_admin}, headers={"Origin": otto.hub.url})
         assert states(hub_store) == ["open"]
 
+    def test_the_token_of_a_person_outlives_the_cookie_of_the_session(self, hub_store: Store, otto: Visitor) -> None:
+        """Auth managers exchange the cookie for a new one while a person types; what was typed must not be lost."""
+        rejected(hub_store, "a")
+        fields = {**hidden_of(otto.get(CAUSE)), "reason": "x"}
+        answer = requests.post(
+            f"{otto.hub.url}/auth/token", json={"username": "otto", "password": "ottootto"}, timeout=60
+        )
+        renewed = answer.json()["access_token"]
+        assert renewed != otto.hub.token("otto")
+        url, own = f"{otto.hub.url}/hub/pages/quarantine-discards", {"Origin": otto.hub.url}
+        sent = requests.post(
+            url, data=fields, cookies={"_token": renewed}, headers=own, timeout=60, allow_redirects=False
+        )
+
+        assert sent.status_code == 303
+        assert states(hub_store) == ["discarded"]
+
     @pytest.mark.parametrize(
         "headers",
         [{}, {"Origin": "null"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site", "Origin": "own"}],

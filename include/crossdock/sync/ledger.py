@@ -137,6 +137,16 @@ _BEFORE = (
  ORDER BY started_at DESC, run_id DESC LIMIT 1"""
 )
 
+#: The first run that was asked for a key after an instant. So many are looked at, by the index of an integration's runs.
+_FIRST_OF_KEY = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM (SELECT * FROM sync_run WHERE integration = %(integration)s AND started_at >= %(since)s
+                  ORDER BY started_at LIMIT 2000) AS later
+ WHERE dataset = %(dataset)s AND mode = 'keys' AND request->'keys' ? %(key)s
+ ORDER BY started_at LIMIT 1"""
+)
+
 #: For each stream its last runs, by the index of an integration's runs.
 _LATEST_OF_STREAMS = (
     b"SELECT "
@@ -293,6 +303,12 @@ def before(work: Work, run: Run) -> Run | None:
     """Find the run of the same stream, shard and mode before *run* that has ended; None if *run* is the first."""
     names = ("integration", "dataset", "shard", "mode", "started_at", "run_id")
     return _runs(work).execute(_BEFORE, {name: getattr(run, name) for name in names}).fetchone()
+
+
+def first_of_key(work: Work, integration: str, dataset: str, key: str, *, since: datetime) -> Run | None:
+    """Find the first run that was asked for *key* after *since*; None if there is none, or it came much later."""
+    values = {"integration": integration, "dataset": dataset, "key": key, "since": since}
+    return _runs(work).execute(_FIRST_OF_KEY, values).fetchone()
 
 
 def latest_of_streams(work: Work, streams: Iterable[str], *, limit: int) -> dict[str, list[Run]]:

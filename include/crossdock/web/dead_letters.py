@@ -106,14 +106,14 @@ def fix(
 ) -> RedirectResponse:
     """Save the edit of the event's data; with `then` = replay, deliver it at once."""
     data, _ = form.document("data")
-    with store.transaction() as work:
-        refuse_changed(form.text("shown"), _text_of(repository.get(work, dead_letter_id)))
+    shown = form.text("shown")
     service.edit(
         store,
         dead_letter_id,
         data,
         event_types=event_types(),
         actor=caller.actor,
+        refuse_changed=lambda now: refuse_changed(shown, _text_of(now)),
     )
     if form.text("then") != "replay":
         return go_to(request, "dead-letters", dead_letter_id)

@@ -65,6 +65,11 @@ _LOOKS = {
     "updated": Look("busy", "edit", "Updated"),
     "unchanged": Look("quiet", "check", "Unchanged"),
     "stale": Look("quiet", "clock", "Stale"),
+    "delivered": Look("ok", "check", "Delivered"),
+    "silent": Look("quiet", "pause", "Not delivered"),
+    "sent": Look("ok", "check", "Sent"),
+    "passed": Look("ok", "check", "Passed"),
+    "skipped": Look("quiet", "dot", "Skipped"),
     "rejected": Look("bad", "cross", "Rejected"),
 }
 

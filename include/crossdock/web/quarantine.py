@@ -131,10 +131,15 @@ def check(request: Request, store: OpenStore, caller: Operator, item_id: ItemId,
 @router.post("/quarantine/{item_id}/fix")
 def fix(store: OpenStore, caller: Operator, request: Request, item_id: ItemId, form: Posted) -> RedirectResponse:
     """Save the edit; with `then` = replay, replay the record at once."""
-    record = _record(form)
-    with store.transaction() as work:
-        refuse_changed(form.text("shown"), _text_of(repository.get(work, item_id)))
-    service.edit(store, item_id, record, streams=stream_of, actor=caller.actor)
+    shown = form.text("shown")
+    service.edit(
+        store,
+        item_id,
+        _record(form),
+        streams=stream_of,
+        actor=caller.actor,
+        refuse_changed=lambda now: refuse_changed(shown, _text_of(now)),
+    )
     if form.text("then") != "replay":
         return go_to(request, "quarantine", item_id)
     replay = quarantine_replay.request(store, [item_id], cause=None, everything=False, actor=caller.actor)

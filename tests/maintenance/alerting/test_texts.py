@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,3 +106,12 @@ def test_the_title_of_a_digest_has_the_gravest_kind_first() -> None:
     several = [cause("rows_rejected", "a"), cause("rows_rejected", "b"), cause("payment_doubled", "p")]
 
     assert texts.digest_title_of(several) == "[critical] 3 alerts: 1 payment_doubled, 2 rows_rejected"
+
+
+def test_what_is_over_can_be_neither_acknowledged_nor_muted() -> None:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    row = AlertRow(alert_id=1, kind="dead_letters", subject="stock", message="m", at=at)
+    deeds = (("Acknowledge", "https://airflow.example/hub/pages/alert-link"),)
+
+    assert texts.cause_of(row, AIRFLOW, deeds).deeds == deeds
+    assert texts.cause_of(replace(row, closed_at=at), AIRFLOW, deeds).deeds == ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, ItemsView
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
-from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.database import Store, StoreRefused, StoreUnavailable
 from crossdock.sync import batches, ledger
 from crossdock.sync.model import Mode, RunState, SyncRequest
 from crossdock.sync.quarantine import repository as quarantine_repository
@@ -230,6 +232,48 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
 
     assert anna.stock() == {}
     assert anna.states() == ["discarded", "open"]
+
+
+class Meanwhile(dict[str, Any]):
+    """Changes that are read while somebody else makes their own."""
+
+    def __init__(self, others: Callable[[], object], **changes: Any) -> None:
+        super().__init__(changes)
+        self._others = others
+
+    def items(self) -> ItemsView[str, Any]:
+        self._others()
+        return super().items()
+
+
+def test_of_two_edits_at_the_same_moment_the_second_is_refused(anna: Triage) -> None:
+    """It would undo what the first one saved, and nobody would notice."""
+    anna.sync(entry(id="a", sku=""))
+    (item,) = anna.items()
+    of_ben = Meanwhile(lambda: anna.edit(item, sku="SIDEBOARD"), quantityOnStock=9)
+
+    with pytest.raises(Conflict, match="at the same moment"):
+        quarantine_service.edit_fields(anna.store, item.item_id, of_ben, streams=stream_of, actor="ben")
+    assert json.loads(anna.items()[0].edited or b"")["sku"] == "SIDEBOARD"
+
+
+def test_an_edit_is_compared_with_what_nobody_can_change_any_more(anna: Triage) -> None:
+    """Between a look and the save of another transaction there would be room for somebody else's edit."""
+    anna.sync(entry(id="a", sku=""))
+    (item,) = anna.items()
+    seen = []
+
+    def is_locked(now: Item) -> None:
+        with anna.store.another().transaction() as work, pytest.raises(psycopg.errors.LockNotAvailable):
+            work.execute("SELECT FROM quarantine_item WHERE item_id = %s FOR UPDATE NOWAIT", [now.item_id])
+        seen.append(now.item_id)
+
+    edited = entry(id="a", sku="SHELF")
+    with suppress(StoreUnavailable, StoreRefused):
+        quarantine_service.edit(
+            anna.store, item.item_id, edited, streams=stream_of, actor=ANNA, refuse_changed=is_locked
+        )
+    assert seen == [item.item_id]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,16 @@ from crossdock.maintenance.alerting.wording import LONGEST_TITLE, one_line
 from crossdock.observability.alerts import Kind
 
 
-def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
-    """Describe the cause of an alert, with a link to the page where it is seen or fixed, if *airflow_url* says where Airflow is."""
+def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str], ...] = ()) -> Cause:
+    """
+    Describe the cause of an alert.
+
+    Args:
+        alert: The alert.
+        airflow_url: Where Airflow is, for a link to the page where it is seen or fixed; empty for none.
+        deeds: What can be done to it from the message; left out when it is over.
+
+    """
     kind = kind_of(alert.kind)
     return Cause(
         kind=alert.kind,
@@ -35,6 +43,7 @@ def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
         link=f"{airflow_url.rstrip('/')}/{page}"
         if airflow_url and (page := _airflow_page_of(alert) or _hub_page_of(alert))
         else "",
+        deeds=() if alert.closed_at else deeds,
     )
 
 

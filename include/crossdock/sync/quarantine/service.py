@@ -54,7 +54,7 @@ def edit_fields(
     Raises:
         NotFound: no such item.
         BadRequest: a field is inside a value that is not an object, or records of this type do not have it.
-        Conflict: the item is closed.
+        Conflict: the item is closed, or somebody else edited it at the same moment.
 
     """
     with store.transaction() as work:
@@ -62,14 +62,28 @@ def edit_fields(
     record = exact_json.decode((item.edited or item.raw).decode())
     for field, value in changes.items():
         set_field(record, field, value)
-    return edit(store, item_id, exact_json.encode(record), streams=streams, actor=actor)
+
+    def refuse_changed(now: Item) -> None:
+        if now.edited != item.edited:
+            raise Conflict(f"Quarantine item {item_id} was edited at the same moment. Look at it, and repeat the edit")
+
+    return edit(store, item_id, exact_json.encode(record), streams=streams, actor=actor, refuse_changed=refuse_changed)
 
 
-def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor: str) -> tuple[Failure, ...]:
+def edit(
+    store: Store,
+    item_id: int,
+    edited: bytes,
+    *,
+    streams: StreamOf,
+    actor: str,
+    refuse_changed: Callable[[Item], None] = lambda _: None,
+) -> tuple[Failure, ...]:
     """
     Replace the whole record by *edited*, and return why it would still be rejected; empty if it would pass.
 
     It must still be the same record, with fields that its type knows. If it equals the original, the edit is removed.
+    *refuse_changed* is called in the transaction that saves, with the item as it is then and stays until the end.
 
     Raises:
         NotFound: no such item.
@@ -82,6 +96,8 @@ def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor:
     stream = streams(item.stream)
     document = accepted_edit(stream, item, edited)
     with store.transaction() as work:
+        (item,) = repository.lock(work, [item_id])
+        refuse_changed(item)
         save_edit(work, stream, item, document, edited, actor=actor)
     return failures_of(stream, edited)
 
