@@ -156,12 +156,23 @@ def diff_workflow(store: OpenStore, workflow_id: WorkflowId, before: Version, af
     "/{workflow_id}/test",
     summary="Run all steps of a workflow with no effect outside",
     responses=_NO_WORKFLOW | documented(400),
-    dependencies=[guard(Role.DEVELOPER)],
 )
-def test_workflow(store: OpenStore, workflow_id: WorkflowId, body: TestRequest) -> TrialDocument:
-    """Nothing is called and nothing is stored: actions answer as given, or with samples that their schemas take."""
+def test_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.DEVELOPER)], workflow_id: WorkflowId, body: TestRequest
+) -> TrialDocument:
+    """
+    Nothing is called: actions answer as given, or with samples that their schemas take.
+
+    Only that a version has completed a test run is stored: without it, it is not deployed.
+    """
     found = service.test_run(
-        store, WorkflowCatalog(), workflow_id, body.version, params=body.params, given=body.answers
+        store,
+        WorkflowCatalog(),
+        workflow_id,
+        body.version,
+        params=body.params,
+        given=body.answers,
+        actor=caller.actor,
     )
     return TrialDocument.model_validate(asdict(found))
 

@@ -56,7 +56,7 @@ from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import manifest_of, manifests
 from crossdock.integrations.model import IntegrationState
 from crossdock.workflows import service as engine
-from crossdock.workflows.model import Driver, Flow, StepCall, TryEnd, Waiting
+from crossdock.workflows.model import Driver, FixedFlow, StepCall, TryEnd, Waiting
 
 log = logger(__name__)
 
@@ -577,7 +577,7 @@ def _first_with(work: Work, capability: str) -> str | None:
     return able[0] if able else None
 
 
-def order_flows(calls: Callable[[], Calls]) -> dict[str, Flow]:
+def order_flows(calls: Callable[[], Calls]) -> dict[str, FixedFlow]:
     """Wire the flows of orders. *calls* gives each thread its own."""
 
     def read(order_id: str) -> PlacedOrder:
