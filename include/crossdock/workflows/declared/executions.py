@@ -192,7 +192,7 @@ def cancel(store: Store, execution_id: str, *, reason: str, actor: str) -> Execu
     """
     _refuse_other(store, execution_id)
     cancelled = engine.cancel(store, execution_id, reason=reason, actor=actor)
-    _wake(store, execution_id)
+    go_on_without_run(store, execution_id)
     return cancelled
 
 
@@ -237,7 +237,7 @@ def retry(
         if newest or params is not None:
             _change(work, flows, execution, newest=newest, params=params)
     retried = engine.retry(store, execution_id, reason=reason, actor=actor)
-    _wake(store, execution_id)
+    go_on_without_run(store, execution_id)
     return retried
 
 
@@ -297,8 +297,8 @@ def decide(store: Store, decision: Decision, choice: str, reason: str, actor: st
         engine_repository.go_on_by_events(work, execution_id, step)
 
 
-def _wake(store: Store, execution_id: str) -> None:
-    """Have what a person asked for made at once: the run of its DAG may have ended."""
+def go_on_without_run(store: Store, execution_id: str) -> None:
+    """Have an execution go on at once, and without a run of its DAG: there is none, or it may have ended."""
     with store.transaction() as work:
         engine_repository.go_on_by_events(work, execution_id, "")
 
@@ -367,3 +367,17 @@ def _is_heard(condition: str, scope: Mapping[str, Any]) -> bool:
         return conditions.is_true(condition, scope)
     except BadRequest:
         return False
+
+
+def flow_names(work: Work, workflow_id: str) -> list[str]:
+    """
+    Name the flows of all versions of a workflow.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    known = repository.versions(work, workflow_id)
+    if not known:
+        raise NotFound(f"There is no workflow {workflow_id!r}")
+    return [flow_name(workflow_id, each.version) for each in known]
