@@ -24,6 +24,7 @@ from crossdock.integrations.actions.ports import Client
 from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import Integration
 from crossdock.workflows.declared.subscribers import FailedExecutions
+from crossdock.workflows.declared.triggers import WorkflowTriggers
 
 
 class RecordFetcher(Protocol):
@@ -54,6 +55,7 @@ class Services:
     orders: OrderDriver
     workflows: WorkflowDriver
     failed_executions: FailedExecutions
+    workflow_triggers: WorkflowTriggers
     clients: KeptClients
 
     def close(self) -> None:
@@ -72,11 +74,13 @@ def services() -> Services:
     def open_calls() -> Calls:
         return Calls(_store(), clients.open)
 
+    definitions = DeclaredFlows(not_called)
     return Services(
         records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)),
         orders=OrderDriver(open_calls, idle=clients.close_old, others=DeclaredFlows),
         workflows=WorkflowDriver(open_calls),
-        failed_executions=FailedExecutions(_store, DeclaredFlows(not_called)),
+        failed_executions=FailedExecutions(_store, definitions),
+        workflow_triggers=WorkflowTriggers(definitions),
         clients=clients,
     )
 

@@ -47,6 +47,8 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, dict[str, Any]]
     cron: str | None
     timezone: str
+    #: The types of events that start it, or that its steps wait for.
+    events: list[str] = []
     tasks: list[Task]
 
 
@@ -68,6 +70,11 @@ def read(file_no: int, *, url: str | None = None) -> list[Deployed]:
     """Read the workflows of one DAG file; none before the first `write`. *url* replaces the setting."""
     snapshot = definition_files.read(_name(file_no), url=url)
     return _decode(snapshot) if snapshot else []
+
+
+def event_types() -> tuple[str, ...]:
+    """Name the types of events that deployed workflows wait for."""
+    return tuple(sorted({name for file_no in range(FILES) for each in read(file_no) for name in each.events}))
 
 
 def write(store: Store, *, url: str | None = None) -> list[int]:
@@ -98,6 +105,7 @@ def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> lis
 def deployed_of(workflow: Workflow) -> Deployed:
     """Build what the DAG of a workflow needs."""
     from crossdock.workflows.declared.mappings import mapped  # noqa: PLC0415  as above
+    from crossdock.workflows.declared.triggers import event_types as event_types_of  # noqa: PLC0415
 
     timer = next((trigger for trigger in workflow.triggers if trigger.cron is not None), None)
     scheduled = mapped(dict(timer.given), {}) if timer is not None else {}
@@ -113,6 +121,7 @@ def deployed_of(workflow: Workflow) -> Deployed:
         params=params,
         cron=timer.cron if timer is not None else None,
         timezone=(timer.timezone if timer is not None else None) or "UTC",
+        events=sorted(event_types_of(workflow)),
         tasks=_tasks(workflow.block),
     )
 

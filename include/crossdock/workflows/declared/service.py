@@ -150,6 +150,11 @@ def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None
     found = validate(stored.definition, catalog)
     if found.findings:
         raise Conflict(str(InvalidWorkflow(f"Version {stored.version} of {workflow_id}", found.findings)))
+    if found.workflow is not None and (by_webhook := [each for each in found.workflow.triggers if each.webhook]):
+        raise Conflict(
+            f"{by_webhook[0].at}: this hub does not start workflows by a webhook of their own yet. Have an integration receive it, "
+            "and start the workflow by its event"
+        )
     with store.transaction() as work:
         repository.lock_deployments(work)
         for known in repository.deployments(work, [workflow_id]):
