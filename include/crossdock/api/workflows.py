@@ -231,6 +231,20 @@ def deploy_workflow(
     )
 
 
+@router.delete(
+    "/{workflow_id}/deploy",
+    summary="Deploy a workflow no more",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=_NO_WORKFLOW,
+)
+def undeploy_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], workflow_id: WorkflowId
+) -> None:
+    """Have no new execution begin; those that run go on to their end. Its DAG disappears, its versions stay."""
+    service.undeploy(store, workflow_id, actor=caller.actor)
+    workflows_changed(store)
+
+
 @router.post(
     "/{workflow_id}/execute",
     summary="Execute a workflow",

@@ -74,6 +74,8 @@ ON CONFLICT (workflow_id) DO UPDATE
    SET version = excluded.version, deployed_by = excluded.deployed_by, deployed_at = clock_timestamp()
 """
 
+_UNDEPLOY = b"DELETE FROM workflow_deployment WHERE workflow_id = %(workflow_id)s RETURNING version"
+
 _DEPLOYED = b"""
 SELECT workflow_id, version, title, definition, deployed_at, deployed_by
   FROM workflow_deployment JOIN workflow_version USING (workflow_id, version)
@@ -146,6 +148,12 @@ def mark_tested(work: Work, workflow_id: str, version: int, *, actor: str) -> No
 def deploy(work: Work, workflow_id: str, version: int, *, actor: str) -> None:
     """Have new executions begin with a version."""
     work.execute(_DEPLOY, {"workflow_id": workflow_id, "version": version, "actor": actor})
+
+
+def undeploy(work: Work, workflow_id: str) -> int | None:
+    """Have no new execution begin; return the version that was deployed, None if none was."""
+    row = work.execute(_UNDEPLOY, {"workflow_id": workflow_id}).fetchone()
+    return row[0] if row else None
 
 
 def lock_deployments(work: Work) -> None:

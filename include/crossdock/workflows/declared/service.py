@@ -165,3 +165,19 @@ def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None
         audit.add(work, actor=actor, act="workflow.deploy", subject=f"workflow/{workflow_id}", detail=detail)
         (deployed,) = repository.deployments(work, [workflow_id])
     return deployed
+
+
+def undeploy(store: Store, workflow_id: str, *, actor: str) -> None:
+    """
+    Have no new execution begin; those that run go on to their end. Doing it again changes nothing.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    versions(store, workflow_id)
+    with store.transaction() as work:
+        repository.lock_deployments(work)
+        if (version := repository.undeploy(work, workflow_id)) is not None:
+            detail = {"version": version}
+            audit.add(work, actor=actor, act="workflow.undeploy", subject=f"workflow/{workflow_id}", detail=detail)
