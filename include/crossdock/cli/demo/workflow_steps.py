@@ -52,7 +52,7 @@ class WorkflowSteps:
             dead = self._until(lambda: self._dead_letter_of(status["execution_id"]), "the dead letter", bar)
             path = path_of("dead-letters", str(dead["dead_letter_id"]))
             self._hub.patch(path, {"changes": {"params.supplier": to}})
-            self._hub.post("/dead-letter-replays", {"ids": [dead["dead_letter_id"]]})
+            self._hub.post("/dead-letter-replays", {"dead_letter_ids": [dead["dead_letter_id"]]})
             self._until(lambda: self._received(to), "the mail", bar)
             expect(len(self._received(to)) == 1, f"the mail server has {len(self._received(to))} mails to {to}")
             return f"{_steps_of(status)}; its dead letter was fixed and replayed, and the supplier has one mail"
@@ -91,10 +91,10 @@ class WorkflowSteps:
         return [mail for mail in self._mails.mails() if mail["to"] == to]
 
     def _until(self, find: Callable[[], Any], what: str, bar: Bar) -> Any:
+        bar.update(f"Waiting for {what}")
         began = time.monotonic()
         while not (found := find()):
             expect(time.monotonic() - began < _MISSING_AFTER_S, f"{what} did not come")
-            bar.update(f"Waiting for {what}")
             time.sleep(0.2)
         return found
 
