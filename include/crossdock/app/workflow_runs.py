@@ -124,8 +124,8 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
         if any(each.state is ShownState.FAILED for each in mine):
             raise StepFailedForGood(str(execution.reason))
         return NotMade(f"the execution is undone: {execution.reason}")
-    if open_step := next((each for each in mine if each.state in (ShownState.RUNNING, ShownState.PENDING)), None):
-        return _waits(execution, _innermost(mine, open_step))
+    if open_step := next(filter(_is_open, mine), None):
+        return _waits(execution, open_step)
     if all(each.state is ShownState.SKIPPED for each in mine):
         # Also where the way went by it, or this version has no such step: what is before it has ended.
         return NotMade("this execution does not make the step")
@@ -167,9 +167,9 @@ def _execution_of(work: Work, workflow_id: str, run_id: str) -> Execution:
     return found[0]
 
 
-def _innermost(mine: list[Shown], found: Shown) -> Shown:
-    """Prefer a step that the engine makes to the one that holds it."""
-    return next((each for each in mine if each.act is not None and each.state is ShownState.RUNNING), found)
+def _is_open(step: Shown) -> bool:
+    """Whether a step is at work, or comes next. What only holds other steps is not: those have tasks of their own, or are open."""
+    return step.state is ShownState.PENDING or (step.state is ShownState.RUNNING and step.act is not None)
 
 
 def _waits(execution: Execution, step: Shown) -> Later:

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import (
     DAG,
     BaseOperator,
@@ -23,6 +22,7 @@ from crossdock.app import workflow_runs, workflow_snapshots
 from crossdock.app.airflow.dag_alerts import dag_failed, dag_succeeded
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
+from crossdock.app.airflow.until import Until
 from crossdock.app.services import services
 from crossdock.app.workflow_runs import Later, Made, NotMade, WorkflowDriver
 from crossdock.app.workflow_snapshots import Deployed, Task
@@ -135,7 +135,7 @@ class _OfWorkflow(BaseOperator):
             found = self._move(driver, context["dag_run"], context["params"])
         match found:
             case Later(at=at):
-                self.defer(trigger=DateTimeTrigger(at), method_name="look_again")
+                self.defer(trigger=Until(at.isoformat()), method_name="look_again")
             case NotMade(why=why):
                 raise AirflowSkipException(why)
             case Made():
