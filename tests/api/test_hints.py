@@ -34,7 +34,12 @@ SHARED_ROOMS = (
 )
 #: Texts for Airflow's own pages, whose readers have the command line too.
 FOR_AIRFLOWS_PAGES = {
-    *("app/airflow/delivery_dag.py", "app/airflow/hints.py", "app/airflow/stream_dags.py"),
+    *(
+        "app/airflow/delivery_dag.py",
+        "app/airflow/hints.py",
+        "app/airflow/stream_dags.py",
+        "app/airflow/workflow_dags.py",
+    ),
     # The note of a run and the end of a log; the import error of a declaration.
     *("app/airflow/run_account.py", "app/airflow/declaration_errors.py"),
     "api/airflow_connections.py",

@@ -26,7 +26,7 @@ from crossdock.workflows.model import (
     Driver,
     Execution,
     ExecutionState,
-    Flow,
+    FixedFlow,
     FlowInvalid,
     Outside,
     Step,
@@ -49,13 +49,13 @@ def world() -> World:
     return World()
 
 
-def begun(store: Store, flow: Flow, subject: str = "ord_1") -> str:
+def begun(store: Store, flow: FixedFlow, subject: str = "ord_1") -> str:
     with store.transaction() as work:
         execution, _ = service.start(work, flow, subject, {}, driver=Driver.EVENTS, actor="t")
     return execution.execution_id
 
 
-def go_on(store: Store, flow: Flow, execution_id: str, *, lives: int = 40) -> Execution:
+def go_on(store: Store, flow: FixedFlow, execution_id: str, *, lives: int = 40) -> Execution:
     """Move it on as a process would that is started again whenever it was killed, until nothing more happens."""
     for _ in range(lives):
         try:
@@ -304,7 +304,7 @@ def test_a_flow_whose_steps_contradict_each_other_is_refused(world: World) -> No
         (StepKind.PIVOT, StepKind.PIVOT),
     ):
         with pytest.raises(FlowInvalid):
-            Flow(
+            FixedFlow(
                 name="odd",
                 steps=tuple(Step(name=f"s{no}", kind=kind, act=effect) for no, kind in enumerate(kinds)),
                 on_change=world.note,

@@ -24,7 +24,7 @@ from crossdock.workflows.model import (
     Driver,
     Execution,
     ExecutionState,
-    Flow,
+    FixedFlow,
     Outside,
     Retry,
     Step,
@@ -40,7 +40,7 @@ ENDS = (StepState.DONE, StepState.REFUSED, StepState.FAILED, StepState.UNKNOWN, 
 
 
 @st.composite
-def flows(draw: st.DrawFn) -> Flow:
+def flows(draw: st.DrawFn) -> FixedFlow:
     """Some steps that can be undone, the capture, and the mail with perhaps one step before it."""
     retry = Retry(attempts=draw(st.integers(1, 3)), first_wait_s=0.0)
 
@@ -53,7 +53,7 @@ def flows(draw: st.DrawFn) -> Flow:
     before = [step(f"step_{number}") for number in range(draw(st.integers(0, 3)))]
     after = [step("sell", StepKind.RETRIABLE)] if draw(st.booleans()) else []
     steps = (*before, step(CAPTURE, StepKind.PIVOT), *after, step(MAIL, StepKind.RETRIABLE))
-    return Flow(name="order", steps=steps, on_change=lambda *_: None)
+    return FixedFlow(name="order", steps=steps, on_change=lambda *_: None)
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Saga(RuleBasedStateMachine):
     """One execution, moved on by whatever its flow says, with outcomes and interventions at random."""
 
     @initialize(flow=flows())
-    def begins(self, flow: Flow) -> None:
+    def begins(self, flow: FixedFlow) -> None:
         self.flow = flow
         self.progress: dict[tuple[str, Direction], StepProgress] = {}
         #: What is there outside now, by step.
@@ -220,7 +220,8 @@ class Saga(RuleBasedStateMachine):
         for (other, known_direction), known in self.progress.items():
             if known.state not in UNRESOLVED:
                 continue
-            step, undone = self.flow.step(other), self.progress.get((other, Direction.UNDO))
+            step = next(found for found in self.flow.steps if found.name == other)
+            undone = self.progress.get((other, Direction.UNDO))
             is_found_out = step.undo_resolves and undone is not None and undone.state in UNDONE
             is_asked_about = other == name and (known_direction is direction or step.undo_resolves)
             if not (is_found_out or is_asked_about):

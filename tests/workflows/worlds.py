@@ -13,7 +13,7 @@ from crossdock.workflows.model import (
     Change,
     Direction,
     Execution,
-    Flow,
+    FixedFlow,
     InHub,
     Outside,
     Retry,
@@ -102,10 +102,10 @@ class World:
 AT_ONCE = Retry(attempts=4, first_wait_s=0.0, longest_wait_s=0.0)
 
 
-def flow_of(world: World, *, timeout: timedelta = timedelta(hours=1)) -> Flow:
+def flow_of(world: World, *, timeout: timedelta = timedelta(hours=1)) -> FixedFlow:
     """Check, reserve (in the hub), authorise | capture | tell, ship: with a pivot, as an order has it."""
     outside = Outside(world.outside, timeout_s=0.0)
-    return Flow(
+    return FixedFlow(
         name="parcel",
         timeout=timeout,
         on_change=world.note,

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
-from crossdock.app import definitions
+from crossdock.app import definitions, workflow_snapshots
 from crossdock.core.ids import delivery_dags
 from crossdock.core.log import logger
 from crossdock.db.database import Store
@@ -23,7 +23,42 @@ def integration_added(store: Store, integration_id: str) -> None:
 
 def integrations_changed(store: Store) -> None:
     """Write the snapshots of the registry, and have Airflow parse the DAG files of those that changed."""
-    _parse_soon(definitions.write(store))
+    _parse_soon([definitions.file_name(file_no) for file_no in definitions.write(store)])
+
+
+def workflows_changed(store: Store) -> None:
+    """Write the snapshots of the deployed workflows, and have Airflow parse the DAG files of those that changed."""
+    files = [workflow_snapshots.file_name(file_no) for file_no in workflow_snapshots.write(store)]
+    try:
+        _parse_soon(files)
+    except Exception as error:  # noqa: BLE001  it is deployed: Airflow parses the files at their next turn, and executions need no run
+        log.warning("Airflow could not be asked to parse %s: %s", ", ".join(files), type(error).__name__)
+
+
+def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], *, by: str) -> bool:
+    """
+    Start a run of a DAG; return whether it is there. One that was started before is there. Call it in the api-server.
+
+    False where Airflow does not know the DAG yet, or cannot start a run of it: the log says why.
+    """
+    from airflow.api.common.trigger_dag import trigger_dag  # noqa: PLC0415  only the api-server has Airflow's database
+    from airflow.exceptions import DagRunAlreadyExists  # noqa: PLC0415
+    from airflow.utils.types import DagRunTriggeredByType  # noqa: PLC0415
+
+    try:
+        trigger_dag(
+            dag_id,
+            triggered_by=DagRunTriggeredByType.REST_API,
+            triggering_user_name=by,
+            run_id=run_id,
+            conf=dict(conf),
+        )
+    except DagRunAlreadyExists:
+        return True
+    except Exception as error:  # noqa: BLE001  whatever it is: the caller goes on without a run
+        log.warning("No run of %s could be started: %s", dag_id, type(error).__name__)
+        return False
+    return True
 
 
 def _create_pool(pool: Mapping[str, Any]) -> None:
@@ -35,14 +70,14 @@ def _create_pool(pool: Mapping[str, Any]) -> None:
             Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
 
 
-def _parse_soon(file_nos: Sequence[int]) -> None:
+def _parse_soon(files: Sequence[str]) -> None:
     """Have Airflow parse the DAG files within a second, instead of at their next turn."""
     from airflow.models.dag import DagModel  # noqa: PLC0415  as above
     from airflow.models.dagbag import DagPriorityParsingRequest  # noqa: PLC0415
     from airflow.utils.session import create_session  # noqa: PLC0415
     from sqlalchemy.exc import IntegrityError  # noqa: PLC0415
 
-    if not file_nos:
+    if not files:
         return
     with create_session() as session:
         # Our DAG files lie beside the one of the delivery.
@@ -51,8 +86,8 @@ def _parse_soon(file_nos: Sequence[int]) -> None:
             log.info("Airflow has not parsed our DAG files yet: it will at their next turn")
             return
         folder = PurePosixPath(known.relative_fileloc).parent
-        for file_no in file_nos:
-            request = DagPriorityParsingRequest(known.bundle_name, str(folder / definitions.file_name(file_no)))
+        for file in files:
+            request = DagPriorityParsingRequest(known.bundle_name, str(folder / file))
             # One that waits already is the same request. Its key is made when it is written, so that nothing finds it before.
             with suppress(IntegrityError), session.begin_nested():
                 session.add(request)

@@ -17,6 +17,8 @@ class _Phrase(NamedTuple):
 #: None where no request helps: a client cannot run a migration.
 _PHRASES: dict[HintId, _Phrase | None] = {
     HintId.LIST_ATTEMPTS: _Phrase("List the calls without a known outcome", "GET /hub/v1/attempts"),
+    HintId.TEST_WORKFLOW: _Phrase("Test it", "POST /hub/v1/workflows/{subject}/test"),
+    HintId.DEPLOY_WORKFLOW: _Phrase("Deploy it", "PUT /hub/v1/workflows/{subject}/deploy"),
     HintId.LIST_DECISIONS: _Phrase("List what waits for a person", "GET /hub/v1/decisions"),
     HintId.LIST_ORDERS: _Phrase("List the orders that are not finished", "GET /hub/v1/orders?state=open"),
     HintId.SHOW_PAYMENT: _Phrase("See the payment", "GET /hub/v1/payments/{subject}"),

@@ -5,24 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import guard
+from crossdock.api.definitions import start_run, workflows_changed
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.executions import flows
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, not_there
 from crossdock.app.workflow_catalog import WorkflowCatalog, registered
+from crossdock.core.ids import workflow_dag
 from crossdock.core.roles import Caller, Role
-from crossdock.workflows.declared import repository, service
+from crossdock.workflows.declared import executions, repository, service
 from crossdock.workflows.declared.answers import Status
+from crossdock.workflows.declared.executions import State
 from crossdock.workflows.declared.repository import StoredVersion
 from crossdock.workflows.declared.trial_model import StepState, TrialState
+from crossdock.workflows.model import Driver
 
 router = Router(prefix="/workflows", tags=["workflows"])
 
@@ -65,6 +71,29 @@ class TestRequest(Strict):
     answers: dict[str, Any] = Field(
         {}, description="Step → list of `{status, output, message, delay_s}`, one for each try; then samples."
     )
+
+
+class DeployRequest(Strict):
+    version: int | None = Field(None, ge=1, le=1_000_000, description="The newest by default.")
+
+
+class DeploymentDocument(BaseModel):
+    workflow_id: str
+    version: int
+    state: Literal["ACTIVE"]
+    dag_id: str = Field(description="Its DAG in Airflow.")
+    deployed_at: datetime
+    deployed_by: str
+
+
+class ExecuteRequest(Strict):
+    params: dict[str, Any] = Field({}, description="Param → value; others are their defaults.")
+
+
+class StartedDocument(BaseModel):
+    execution_id: str
+    dag_run_id: str = Field(description="The run of the workflow's DAG.")
+    state: State
 
 
 class AnswerDocument(BaseModel):
@@ -156,14 +185,97 @@ def diff_workflow(store: OpenStore, workflow_id: WorkflowId, before: Version, af
     "/{workflow_id}/test",
     summary="Run all steps of a workflow with no effect outside",
     responses=_NO_WORKFLOW | documented(400),
-    dependencies=[guard(Role.DEVELOPER)],
 )
-def test_workflow(store: OpenStore, workflow_id: WorkflowId, body: TestRequest) -> TrialDocument:
-    """Nothing is called and nothing is stored: actions answer as given, or with samples that their schemas take."""
+def test_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.DEVELOPER)], workflow_id: WorkflowId, body: TestRequest
+) -> TrialDocument:
+    """
+    Nothing is called: actions answer as given, or with samples that their schemas take.
+
+    Only that a version has completed a test run is stored: without it, it is not deployed.
+    """
     found = service.test_run(
-        store, WorkflowCatalog(), workflow_id, body.version, params=body.params, given=body.answers
+        store,
+        WorkflowCatalog(),
+        workflow_id,
+        body.version,
+        params=body.params,
+        given=body.answers,
+        actor=caller.actor,
     )
     return TrialDocument.model_validate(asdict(found))
+
+
+@router.put(
+    "/{workflow_id}/deploy",
+    summary="Deploy a version of a workflow",
+    responses=_NO_WORKFLOW | documented(409),
+)
+def deploy_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], workflow_id: WorkflowId, body: DeployRequest
+) -> DeploymentDocument:
+    """
+    Have new executions begin with the version; those that run keep theirs. Its DAG is there within seconds.
+
+    409 if the version has not completed a test run, or the hub does not take it any more. Deploying it again changes nothing.
+    """
+    deployed = service.deploy(store, registered(store), workflow_id, body.version, actor=caller.actor)
+    workflows_changed(store)
+    return DeploymentDocument(
+        workflow_id=workflow_id,
+        version=deployed.version,
+        state="ACTIVE",
+        dag_id=workflow_dag(workflow_id),
+        deployed_at=deployed.deployed_at,
+        deployed_by=deployed.deployed_by,
+    )
+
+
+@router.delete(
+    "/{workflow_id}/deploy",
+    summary="Deploy a workflow no more",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=_NO_WORKFLOW,
+)
+def undeploy_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], workflow_id: WorkflowId
+) -> None:
+    """Have no new execution begin; those that run go on to their end. Its DAG disappears, its versions stay."""
+    service.undeploy(store, workflow_id, actor=caller.actor)
+    workflows_changed(store)
+
+
+@router.post(
+    "/{workflow_id}/execute",
+    summary="Execute a workflow",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=StartedDocument,
+    responses=KEYED | _NO_WORKFLOW | documented(400, 409),
+)
+def execute_workflow(
+    store: OpenStore,
+    caller: Annotated[Caller, guard(Role.USER)],
+    request: OneEffect,
+    workflow_id: WorkflowId,
+    body: ExecuteRequest,
+) -> Response:
+    """
+    Start an execution of the version that is deployed. How far it is, `GET /executions/{execution_id}/status` says.
+
+    It is a run of the workflow's DAG; if Airflow cannot start one, it goes on without.
+    """
+
+    def effect() -> StartedDocument:
+        run_id = f"api__{uuid4().hex}"
+        with store.transaction() as work:
+            started = executions.execute(
+                work, flows(), workflow_id, body.params, run_id=run_id, driver=Driver.DAG, actor=caller.actor
+            )
+        if not start_run(workflow_dag(workflow_id), run_id, started.input, by=caller.name):
+            executions.go_on_without_run(store, started.execution_id)
+        return StartedDocument(execution_id=started.execution_id, dag_run_id=run_id, state=State.RUNNING)
+
+    return request.once(effect, lambda started: {"Location": f"/hub/v1/executions/{started.execution_id}/status"})
 
 
 def _version(found: StoredVersion) -> VersionDocument:

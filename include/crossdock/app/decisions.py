@@ -11,6 +11,7 @@ from crossdock.integrations.attempts import service as attempts
 from crossdock.observability import decisions
 from crossdock.observability.decisions import AlreadyDecided, Decision, DecisionKind
 from crossdock.workflows import service as engine
+from crossdock.workflows.declared import executions
 
 #: Carries out a choice and records it, in one transaction: the decision, the choice, why, and who decided.
 Executor = Callable[[Store, Decision, str, str, str], object]
@@ -18,6 +19,7 @@ Executor = Callable[[Store, Decision, str, str, str], object]
 _EXECUTORS: Mapping[DecisionKind, Executor] = {
     DecisionKind.STEP: engine.decide,
     DecisionKind.ATTEMPT: attempts.decide,
+    DecisionKind.WORKFLOW: executions.decide,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ from crossdock.integrations.attempts.service import OnBegin
 from crossdock.integrations.manifests import manifest_of, manifests
 from crossdock.integrations.model import IntegrationState
 from crossdock.workflows import service as engine
-from crossdock.workflows.model import Driver, Flow, StepCall, TryEnd, Waiting
+from crossdock.workflows.model import Driver, FixedFlow, Flow, StepCall, TryEnd, Waiting
 
 log = logger(__name__)
 
@@ -577,7 +577,7 @@ def _first_with(work: Work, capability: str) -> str | None:
     return able[0] if able else None
 
 
-def order_flows(calls: Callable[[], Calls]) -> dict[str, Flow]:
+def order_flows(calls: Callable[[], Calls]) -> dict[str, FixedFlow]:
     """Wire the flows of orders. *calls* gives each thread its own."""
 
     def read(order_id: str) -> PlacedOrder:
@@ -609,6 +609,22 @@ class StepElsewhere(Terminal):
         super().__init__("Steps of orders are made by the delivery workers, not here")
 
 
+class _Either(Mapping[str, Flow]):
+    """The flows of orders, and others that are found by their names."""
+
+    def __init__(self, orders: Mapping[str, Flow], others: Mapping[str, Flow]) -> None:
+        self._orders, self._others = orders, others
+
+    def __getitem__(self, name: str) -> Flow:
+        return self._orders[name] if name in self._orders else self._others[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self._orders, *self._others)
+
+    def __len__(self) -> int:
+        return len(self._orders) + len(self._others)
+
+
 class OrderDriver:
     """Moves orders on by events, several at a time, and takes up what is due. Each thread has a database of its own."""
 
@@ -619,13 +635,15 @@ class OrderDriver:
         threads: int = 8,
         patience_s: float = 20.0,
         idle: Callable[[], None] = lambda: None,
+        others: Callable[[Callable[[], Calls]], Mapping[str, Flow]] = lambda _: {},
     ) -> None:
         self._open_calls, self._threads, self._local, self._idle = open_calls, threads, threading.local(), idle
         self._patience_s = patience_s
         self._opened: list[Calls] = []
         self._starting = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._flows = order_flows(self._calls)
+        #: With those of declared workflows, which go on by events when no run of their DAG takes them.
+        self._flows: Mapping[str, Flow] = _Either(order_flows(self._calls), others(self._calls))
 
     def deliver(self, events: Sequence[Event]) -> None:
         """

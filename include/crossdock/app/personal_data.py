@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
+from crossdock.app.event_types import declared_types
 from crossdock.app.streams import all_datasets
-from crossdock.commerce.event_types import event_types
 from crossdock.core.roles import Caller, Role
 from crossdock.core.storable import storable
 from crossdock.db.database import Store, Work
@@ -77,7 +77,7 @@ def fields_of_event(event_type: str) -> Fields:
     """Name the personal fields of the data of *event_type*; None where they are not declared."""
     if event_type in {WEBHOOK_RECEIVED, WEBHOOK_IGNORED, WEBHOOK_HANDSHAKE}:
         return _OF_WEBHOOK
-    if declared := event_types().get(event_type):
+    if declared := declared_types().get(event_type):
         return declared.personal
     found = _datasets_by_event().get(event_type)
     return found.personal_fields if found else None
@@ -172,7 +172,7 @@ def _has_personal_key(event_type: str, data: Any) -> bool:
         return has_personal_key(str(data.get("dataset")))
     if event_type in {WEBHOOK_IGNORED, WEBHOOK_HANDSHAKE}:
         return False
-    if declared := event_types().get(event_type):
+    if declared := declared_types().get(event_type):
         return declared.key in declared.personal
     dataset = _datasets_by_event().get(event_type)
     return dataset is None or dataset.key in dataset.personal_fields

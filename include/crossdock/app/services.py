@@ -15,12 +15,16 @@ from typing import Protocol
 from crossdock.app.airflow.systems import client_of, systems_of
 from crossdock.app.fetch_records import SyncRecordFetcher
 from crossdock.app.kept_clients import KeptClients
-from crossdock.app.orders import Calls, OrderDriver
+from crossdock.app.orders import Calls, OrderDriver, not_called
+from crossdock.app.workflow_runs import WorkflowDriver
+from crossdock.app.workflows import DeclaredFlows
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.integrations.actions.ports import Client
 from crossdock.integrations.manifests import Manifest
 from crossdock.integrations.model import Integration
+from crossdock.workflows.declared.subscribers import FailedExecutions
+from crossdock.workflows.declared.triggers import WorkflowTriggers
 
 
 class RecordFetcher(Protocol):
@@ -49,12 +53,16 @@ class Services:
 
     records: RecordFetcher
     orders: OrderDriver
+    workflows: WorkflowDriver
+    failed_executions: FailedExecutions
+    workflow_triggers: WorkflowTriggers
     clients: KeptClients
 
     def close(self) -> None:
         """Close what they keep open between two calls. Afterwards they can be used again."""
         self.records.close()
         self.orders.close()
+        self.workflows.close()
         self.clients.close()
 
 
@@ -62,9 +70,17 @@ class Services:
 def services() -> Services:
     """Build the services of this process, once, without opening anything. Calls to other systems work in Airflow's tasks only."""
     clients = KeptClients(_open_client)
+
+    def open_calls() -> Calls:
+        return Calls(_store(), clients.open)
+
+    definitions = DeclaredFlows(not_called)
     return Services(
         records=SyncRecordFetcher(partial(systems_of, starts=True, queues=False)),
-        orders=OrderDriver(lambda: Calls(_store(), clients.open), idle=clients.close_old),
+        orders=OrderDriver(open_calls, idle=clients.close_old, others=DeclaredFlows),
+        workflows=WorkflowDriver(open_calls),
+        failed_executions=FailedExecutions(_store, definitions),
+        workflow_triggers=WorkflowTriggers(definitions),
         clients=clients,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from crossdock.app import workflow_snapshots
 from crossdock.app.on_webhook_received import FetchChangedRecord, confirm_subscriptions
 from crossdock.app.services import Services
 from crossdock.commerce.inventory import subscribers as inventory_subscribers
@@ -21,17 +22,24 @@ from crossdock.db.database import Work
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_HANDSHAKE, WEBHOOK_RECEIVED, Event
 from crossdock.events.subscriber import Subscriber
 from crossdock.workflows import repository as executions
+from crossdock.workflows.declared.events import EVENT_TYPES as EVENT_TYPES_OF_WORKFLOWS
+from crossdock.workflows.declared.subscribers import FAILED_EXECUTIONS
+from crossdock.workflows.declared.triggers import WORKFLOW_TRIGGERS
 
 
 def subscribers(services: Services) -> Mapping[str, Subscriber]:
     """Map each subscriber's name to its handler and settings. Opens nothing, so names and types are had at no cost."""
-    return {
+    known = {
         "availability": Subscriber(types=(STOCK_CHANGED,), apply=inventory_subscribers.apply),
         "changed_record": Subscriber(
             types=(WEBHOOK_RECEIVED,),
             deliver=FetchChangedRecord(services.records).deliver,
             attempts=8,
             first_wait_s=0.5,
+        ),
+        # What comes later of an execution says that it is well: it takes the place of what failed before.
+        FAILED_EXECUTIONS: Subscriber(
+            types=tuple(EVENT_TYPES_OF_WORKFLOWS), deliver=services.failed_executions.deliver, attempts=1
         ),
         # Each fact is one of its own: a later one does not say what a dead one said.
         "mails": Subscriber(types=(MAIL_REPORTED.name,), apply=mail_subscribers.apply, newer_replaces_older=False),
@@ -44,6 +52,11 @@ def subscribers(services: Services) -> Mapping[str, Subscriber]:
             types=(WEBHOOK_HANDSHAKE,), deliver=confirm_subscriptions, newer_replaces_older=False
         ),
     }
+    if types := workflow_snapshots.event_types():
+        known[WORKFLOW_TRIGGERS] = Subscriber(
+            types=types, apply=services.workflow_triggers.apply, newer_replaces_older=False
+        )
+    return known
 
 
 def _apply_to_payments(work: Work, events: Sequence[Event]) -> None:

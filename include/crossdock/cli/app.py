@@ -69,7 +69,8 @@ class Commands(LazyCommandGroup):
             "crossdock.cli.orders:app", "Place, follow and compensate orders, and decide about their steps."
         ),
         "workflow": LazyCommand(
-            "crossdock.cli.workflows:app", "Validate, test and store workflows that people declare in a file."
+            "crossdock.cli.executions:app",
+            "Workflows that people declare in a file: validate, test, deploy, execute, watch.",
         ),
         "decisions": LazyCommand("crossdock.cli.decisions:app", "List what waits for a person, and decide."),
         "trace": LazyCommand(

@@ -6,6 +6,8 @@ from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
     HintId.LIST_ATTEMPTS: "To list them: ./hub attempts list",
+    HintId.TEST_WORKFLOW: "To test it: ./hub workflow test {subject}",
+    HintId.DEPLOY_WORKFLOW: "To deploy it: ./hub workflow deploy {subject}",
     HintId.LIST_DECISIONS: "To list them: ./hub decisions list",
     HintId.LIST_ORDERS: "To list them: ./hub order list",
     HintId.SHOW_PAYMENT: "To see it: ./hub payments show {subject}",

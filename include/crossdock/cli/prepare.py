@@ -188,7 +188,7 @@ def _migrate_airflow() -> None:
 
 
 def _migrate_hub(settings: AirflowSettings) -> Mapping[str, Entry]:
-    from crossdock.app import definitions  # noqa: PLC0415  loads pydantic
+    from crossdock.app import definitions, workflow_snapshots  # noqa: PLC0415  loads pydantic
     from crossdock.app.database import migrate  # noqa: PLC0415  loads SQLAlchemy
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integration_service  # noqa: PLC0415
@@ -201,6 +201,7 @@ def _migrate_hub(settings: AirflowSettings) -> Mapping[str, Entry]:
     with Store(dsn) as store:
         found = integration_service.register(store, settings.connections, actor="cli:prepare")
         definitions.write(store)
+        workflow_snapshots.write(store)
     return found.kept
 
 

@@ -18,13 +18,17 @@ from crossdock.core.paths import path_of
 
 if TYPE_CHECKING:
     from crossdock.workflows.declared.model import Workflow
-    from crossdock.workflows.declared.trial_model import Trial
 
 app = typer.Typer(
-    cls=CommandGroup, no_args_is_help=True, help="Validate, test and store workflows that people declare in a file."
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Workflows that people declare in a file: validate, test, deploy, execute, watch.",
 )
 
 File = Annotated[Path, typer.Argument(help="A definition, YAML or JSON.")]
+FileOrId = Annotated[str, typer.Argument(help="A definition, YAML or JSON, or the ID of a stored workflow.")]
+WorkflowId = Annotated[str, typer.Argument(help="The ID, as ./hub workflow list shows it.")]
+Version = Annotated[int | None, typer.Option("--version", min=1, help="The newest by default.")]
 
 
 @app.command("validate")
@@ -45,8 +49,8 @@ def validate_file(file: File, as_json: Json = False) -> None:
 
 
 @app.command("test")
-def test_file(
-    file: File,
+def test(
+    workflow: FileOrId,
     answers: Annotated[
         Path | None,
         typer.Option(
@@ -57,19 +61,37 @@ def test_file(
         Path | None,
         typer.Option("--params", help="YAML or JSON: param → value. Others are their defaults, or samples."),
     ] = None,
+    version: Version = None,
     as_json: Json = False,
 ) -> None:
     """
-    Run all steps of a workflow file with no effect outside: against your answers, or else samples of the connectors.
+    Run all steps of a workflow with no effect outside: against your answers, or else samples of the connectors.
 
-    It works offline, and waits take no time. With --json it shows each try's request and answer, and each expression.
+    Waits take no time. A file is tested offline; of an ID the stored version, which can be deployed once its test run has
+    completed. With --json it shows each try's request and answer, and each expression.
 
     Example: ./hub workflow test docs/workflows/refund_with_approval.yaml --answers docs/workflows/refund_with_approval.answers.yaml
     """
-    from crossdock.app.workflow_catalog import WorkflowCatalog  # noqa: PLC0415  only these commands need it
+    if (file := Path(workflow)).suffix or file.is_file():
+        found = _tested_here(file, answers, params)
+    else:
+        body = {
+            "version": version,
+            "params": read_document(params) if params is not None else {},
+            "answers": read_document(answers) if answers is not None else {},
+        }
+        found = hub_api().post(path_of("workflows", workflow, "test"), body).document
+    _show(found, as_json=as_json)
+    if found["state"] == "FAILED":
+        raise typer.Exit(Exit.FAILED)
+
+
+def _tested_here(file: Path, answers: Path | None, params: Path | None) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415  only these commands need it
+
+    from crossdock.app.workflow_catalog import WorkflowCatalog  # noqa: PLC0415
     from crossdock.workflows.declared import answers as given  # noqa: PLC0415
     from crossdock.workflows.declared import trial  # noqa: PLC0415
-    from crossdock.workflows.declared.trial_model import TrialState  # noqa: PLC0415
 
     workflow = _valid(file)
     found = trial.run(
@@ -78,9 +100,45 @@ def test_file(
         given.read_params(_text(params), workflow) if params is not None else {},
         given.read(_text(answers), workflow) if answers is not None else {},
     )
-    _show(found, as_json=as_json)
-    if found.state is TrialState.FAILED:
-        raise typer.Exit(Exit.FAILED)
+    return asdict(found)
+
+
+@app.command("deploy")
+def deploy(workflow: FileOrId, version: Version = None, key: Key = None, as_json: Json = False) -> None:
+    """
+    Deploy a version of a workflow: new executions begin with it, and it is a DAG of its own within seconds.
+
+    Of a file, it is stored, tested on samples and deployed. Of an ID, the version that is stored, the newest by default.
+
+    Example: ./hub workflow deploy docs/workflows/order_flow.yaml
+    """
+    hub = hub_api()
+    if (file := Path(workflow)).is_file():
+        added = repeatable.send(path_of("workflows"), {"definition": _text(file)}, key)
+        workflow, version = added["workflow_id"], added["version"]
+        tried = hub.post(path_of("workflows", workflow, "test"), {"version": version}).document
+        if tried["state"] != "COMPLETED":
+            console.error(f"The test run of {workflow} on samples failed: {tried['message']}")
+            console.say(f"Test it with answers, then deploy its ID: ./hub workflow test {workflow} --answers FILE")
+            raise typer.Exit(Exit.FAILED)
+    deployed = hub.put(path_of("workflows", workflow, "deploy"), {"version": version}).document
+    if as_json:
+        console.show_json(deployed)
+        return
+    console.success(
+        f"{deployed['workflow_id']} version {deployed['version']} is {deployed['state']}: the DAG {deployed['dag_id']}"
+    )
+
+
+@app.command("undeploy")
+def undeploy(workflow_id: WorkflowId) -> None:
+    """
+    Have no new execution of a workflow begin. Those that run go on, and its versions stay.
+
+    Example: ./hub workflow undeploy low_stock_alert
+    """
+    hub_api().delete(path_of("workflows", workflow_id, "deploy"), if_match=None)
+    console.success(f"{workflow_id} is not deployed any more")
 
 
 @app.command("add")
@@ -118,7 +176,7 @@ def list_all(as_json: Json = False) -> None:
 
 @app.command("diff")
 def diff(
-    workflow_id: Annotated[str, typer.Argument(help="The ID, as ./hub workflow list shows it.")],
+    workflow_id: WorkflowId,
     before: Annotated[int, typer.Argument(min=1, help="A version.")],
     after: Annotated[int, typer.Argument(min=1, help="Another version.")],
     as_json: Json = False,
@@ -136,28 +194,36 @@ def diff(
         console.show(f"  {line}")  # indented, no line of a text looks like one of ours
 
 
-def _show(found: Trial, *, as_json: bool) -> None:
-    from dataclasses import asdict  # noqa: PLC0415
-
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        console.show_json(asdict(found))
+        console.show_json(found)
         return
     rows: list[list[Any]] = [
         [
-            f"undo of {step.step}" if step.is_undo else step.step,
-            step.state,
-            f"{step.began_at_s:g} s",
-            step.retries,
-            step.message or "",
+            f"undo of {step['step']}" if step["is_undo"] else step["step"],
+            step["state"],
+            f"{step['began_at_s']:g} s",
+            max(len(step["tries"]) - 1, 0),
+            step["message"] or "",
         ]
-        for step in found.steps
+        for step in found["steps"]
     ]
     console.show_table(
-        f"{found.state} after {found.lasted_s:g} s; nothing was called",
+        f"{found['state']} after {found['lasted_s']:g} s; nothing was called",
         ("step", "state", "at", "retries", "why"),
         rows,
         empty="The workflow has no step",
     )
+
+
+def read_document(file: Path) -> dict[str, Any]:
+    """Read a file of params or answers."""
+    from crossdock.core import yaml_document  # noqa: PLC0415  only these commands need it
+
+    value, _, mistakes = yaml_document.numbered(_text(file))
+    if mistakes or not isinstance(value, dict):
+        raise BadRequest(f"{file} is not valid: {mistakes[0] if mistakes else 'expected an object'}")
+    return value
 
 
 def _valid(file: Path) -> Workflow:

@@ -30,6 +30,9 @@ class HintId(StrEnum):
     LIST_INTEGRATIONS = "list_integrations"
     SHOW_DELIVERY = "show_delivery"
     MIGRATE = "migrate"
+    #: The subject of these is the ID of a workflow.
+    TEST_WORKFLOW = "test_workflow"
+    DEPLOY_WORKFLOW = "deploy_workflow"
     #: The subject of these is a run's id.
     SHOW_RUN = "show_run"
     #: The subject of these is an integration's id.
@@ -47,5 +50,5 @@ class Hint:
     """The next step, and the object it applies to."""
 
     id: HintId
-    #: The id of the run, integration or stream that the hint is about; empty where the hint needs none.
+    #: The id of the run, integration, workflow or stream that the hint is about; empty where the hint needs none.
     subject: str = ""

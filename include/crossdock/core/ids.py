@@ -63,3 +63,8 @@ def delivery_dags(workers: int) -> list[str]:
     """Name the DAG of each delivery worker: `deliver_events`, `deliver_events_2` and so on."""
     names = ["deliver_events", *(f"deliver_events_{number}" for number in range(2, workers + 1))]
     return [prefixed(name) for name in names]
+
+
+def workflow_dag(workflow_id: str) -> str:
+    """Name the DAG of a declared workflow: `workflow_order_flow`."""
+    return prefixed(f"workflow_{workflow_id}")

@@ -27,6 +27,8 @@ class DecisionKind(StrEnum):
     ATTEMPT = "attempt"
     #: A gateway's call for a payment that no step waits for: nobody knows what became of it.
     PAYMENT = "payment"
+    #: A question that a declared workflow asks.
+    WORKFLOW = "workflow"
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,13 @@ SELECT choices FROM decision
 
 #: Before it opens, nobody is asked yet.
 _GET = b"SELECT " + _COLUMNS + b" FROM decision WHERE decision_id = %(decision_id)s AND opened_at <= clock_timestamp()"
+
+_LAST = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM decision WHERE about = %(about)s AND kind = %(kind)s AND subject = %(subject)s
+ ORDER BY decision_id DESC LIMIT 1"""
+)
 
 _FIND = (
     b"SELECT "
@@ -156,6 +165,11 @@ def get(work: Work, decision_id: int) -> Decision:
     if found is None:
         raise NotFound(f"There is no decision {decision_id}", hint=Hint(HintId.LIST_DECISIONS))
     return found
+
+
+def last(work: Work, kind: DecisionKind, subject: str, *, about: str) -> Decision | None:
+    """Read the last question about *subject*, open or decided; None if nobody was asked."""
+    return _decisions(work).execute(_LAST, {"kind": kind, "subject": subject, "about": about}).fetchone()
 
 
 def refuse_decided(work: Work, decision_id: int) -> None:

@@ -541,13 +541,14 @@ def _register(stack: Stack, progress: Progress) -> Collection[str]:
 
     Returns the connections that were left as somebody changed them.
     """
-    from crossdock.app import definitions  # noqa: PLC0415  only a start needs them
+    from crossdock.app import definitions, workflow_snapshots  # noqa: PLC0415  only a start needs them
     from crossdock.db.database import Store  # noqa: PLC0415
     from crossdock.integrations import service as integration_service  # noqa: PLC0415
 
     with Store(stack.hub_dsn) as store:
         found = integration_service.register(store, _settings(stack).connections, actor="cli:up")
         definitions.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
+        workflow_snapshots.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
     for connection_id, by_hand in found.kept.items():
         progress(f"{connection_id} stays as it is: {by_hand.act} by {by_hand.actor}")
     return found.kept

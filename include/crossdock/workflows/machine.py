@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crossdock.workflows.model import (
     ENDED,
-    TRIED_AGAIN,
     UNDONE,
     UNRESOLVED,
     Direction,
@@ -15,7 +15,9 @@ from crossdock.workflows.model import (
     ExecutionState,
     Flow,
     Progress,
+    Route,
     Step,
+    StepError,
     StepKind,
     StepProgress,
     StepState,
@@ -60,6 +62,8 @@ class AskPerson:
     step: Step
     direction: Direction
     question: str
+    #: Why it did not succeed; None for one that only waits.
+    error: StepError | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,11 @@ class Rest:
 Move = Try | Skip | TurnBack | Finish | AskPerson | Rest
 
 
-def next_move(flow: Flow, execution: Execution, progress: Progress, now: datetime) -> Move:
+def next_move(
+    flow: Flow, execution: Execution, progress: Progress, now: datetime, within: Container[str] | None = None
+) -> Move:
     """
-    Choose the next move of *execution*.
+    Choose the next move of *execution*. Of steps that do not wait for each other, those *within* come first.
 
     A step whose outcome is unknown is resolved before anything else is done: the flow neither goes on, nor are the steps
     before it undone, nor does time make it a failure.
@@ -80,29 +86,49 @@ def next_move(flow: Flow, execution: Execution, progress: Progress, now: datetim
     if execution.waits_for is not None:
         return Rest()
     if execution.state is ExecutionState.UNDOING:
-        return _backward(flow, progress)
+        return _backward(flow.route(execution, progress), progress)
     if execution.state is not ExecutionState.UNDONE and execution.cancelled_by is not None:
         return TurnBack(f"cancelled by {execution.cancelled_by}")
     if execution.state in ENDED:
         return Rest()
-    return _forward(flow, execution, progress, now)
+    moves = [
+        _forward(flow, execution, step, progress.get((step.name, Direction.ACT)), now)
+        for step in flow.route(execution, progress).next
+    ]
+    return _most_urgent(moves, now, within) if moves else Finish(ExecutionState.COMPLETED)
 
 
-def _forward(flow: Flow, execution: Execution, progress: Progress, now: datetime) -> Move:
-    for step in flow.steps:
-        known = progress.get((step.name, Direction.ACT))
-        if known is not None and known.state is StepState.DONE:
-            continue
-        if _is_too_late(step, execution, now):
-            return TurnBack(f"It was not paid for within {_minutes(flow)}")
-        if known is None:
-            return Try(step, Direction.ACT)
-        if known.state is StepState.REFUSED and step.kind is not StepKind.RETRIABLE:
-            return TurnBack(f"{step.name}: {known.message}")
-        if known.state is StepState.FAILED and not _may_retry(step, known) and step.kind is not StepKind.RETRIABLE:
-            return TurnBack(f"{step.name}: {known.message} (tried {known.tried} times)")
-        return _again_or_ask(step, known)
-    return Finish(ExecutionState.COMPLETED)
+def _most_urgent(moves: Sequence[Move], now: datetime, within: Container[str] | None) -> Move:
+    """Choose among the moves of steps that do not wait for each other."""
+
+    def rank(move: Move) -> tuple[int, datetime]:
+        match move:
+            case TurnBack():
+                return 0, now
+            case Try(step=step, at=at) if at is None or at <= now:
+                return 1 if within is None or step.name in within else 2, now
+            case Try(at=at) if at is not None:
+                return 4, at
+            case _:
+                return 3, now
+
+    return min(moves, key=rank)
+
+
+def _forward(flow: Flow, execution: Execution, step: Step, known: StepProgress | None, now: datetime) -> Move:
+    if _is_too_late(step, execution, now):
+        return TurnBack(f"It took longer than {_minutes(flow)} to its point of no return")
+    if known is None:
+        return Try(step, Direction.ACT)
+    if _is_refused(step, known) and step.kind is not StepKind.RETRIABLE:
+        return TurnBack(f"{step.name}: {known.message}")
+    if known.state is StepState.FAILED and not may_retry(step, known) and step.kind is not StepKind.RETRIABLE:
+        return TurnBack(f"{step.name}: {known.message} (tried {known.tried} times)")
+    return _again_or_ask(step, known)
+
+
+def _is_refused(step: Step, known: StepProgress) -> bool:
+    return known.state is StepState.REFUSED and not may_retry(step, known)
 
 
 def _is_too_late(step: Step, execution: Execution, now: datetime) -> bool:
@@ -111,11 +137,11 @@ def _is_too_late(step: Step, execution: Execution, now: datetime) -> bool:
 
 
 def _minutes(flow: Flow) -> str:
-    return f"{flow.timeout.total_seconds() / 60:g} minutes"
+    return f"{(flow.timeout or timedelta(0)).total_seconds() / 60:g} minutes"
 
 
-def _backward(flow: Flow, progress: Progress) -> Move:
-    for step in reversed(flow.steps):
+def _backward(route: Route, progress: Progress) -> Move:
+    for step in reversed(route.steps):
         acted = progress.get((step.name, Direction.ACT))
         undone = progress.get((step.name, Direction.UNDO))
         if undone is not None and undone.state in UNDONE:
@@ -138,13 +164,30 @@ def _backward(flow: Flow, progress: Progress) -> Move:
 
 
 def _again_or_ask(step: Step, known: StepProgress) -> Move:
-    if known.state is StepState.OPEN or _may_retry(step, known):
+    if known.state is StepState.OPEN or may_retry(step, known):
         return Try(step, known.direction, known.next_at)
-    return AskPerson(step, known.direction, _question(step, known))
+    return AskPerson(step, known.direction, _question(step, known), error_of(known))
 
 
-def _may_retry(step: Step, known: StepProgress) -> bool:
-    return known.state in TRIED_AGAIN and known.tried < step.retry.attempts
+def may_retry(step: Step, known: StepProgress) -> bool:
+    """Whether a step that did not succeed is tried again by itself. What a person asked for is tried once whatever its rules are."""
+    rules, error = step.retry_of(known.direction), error_of(known)
+    if known.state is not StepState.WAITING and error is None:
+        return False
+    return known.tried == 0 or (known.tried < rules.attempts and (error is None or error in rules.errors))
+
+
+def error_of(known: StepProgress) -> StepError | None:
+    """Say why a step did not succeed; None where it did, or has not ended."""
+    match known.state:
+        case StepState.FAILED:
+            return known.error or StepError.FAILED
+        case StepState.REFUSED:
+            return known.error or StepError.REFUSED
+        case StepState.UNKNOWN:
+            return StepError.UNKNOWN
+        case _:
+            return None
 
 
 def _question(step: Step, known: StepProgress) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from crossdock.core.errors import Conflict, NotFound, Terminal
+from crossdock.core.errors import Conflict, Terminal
 from crossdock.db.database import Work
 from crossdock.integrations.actions.model import Document, Ended
 
@@ -48,6 +49,21 @@ class StepState(StrEnum):
     UNKNOWN = "unknown"
     #: The other system has answered, and the decision is not there yet: its own, or its customer's.
     WAITING = "waiting"
+
+
+class StepError(StrEnum):
+    """Why a try of a step did not succeed."""
+
+    #: It certainly had no effect.
+    FAILED = "failed"
+    #: What it waited for did not come in time.
+    TIMEOUT = "timeout"
+    #: Nobody knows whether it had its effect.
+    UNKNOWN = "unknown"
+    #: The same input would be refused again.
+    REFUSED = "refused"
+    #: The other system decided against it, from what it knows.
+    DECLINED = "declined"
 
 
 #: What may have had its effect, or may have it yet.
@@ -101,6 +117,8 @@ class StepProgress(msgspec.Struct, frozen=True, kw_only=True):
     tries_left_from: int = 0
     output: Document | None = None
     message: str | None = None
+    #: Why the last try did not succeed; None if it did, if it has not ended, or if a person has said how it ended.
+    error: StepError | None = None
     #: When it may be tried again: after a failure its wait, and of an open one when its call must be over.
     next_at: datetime | None = None
     began_at: datetime
@@ -123,6 +141,7 @@ class StepEnd(NamedTuple):
     message: str | None = None
     #: After how many seconds it may be tried again; None if it need not be.
     wait_s: float | None = None
+    error: StepError | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +186,10 @@ class StepCall:
     #: What the steps before it put out, by their names.
     outputs: Mapping[str, Document]
     actor: str
+    #: When the step began, with its first try.
+    began_at: datetime
+    #: The database's clock.
+    now: datetime
     #: Shared by the steps that one process makes in a row, for what they read that never changes.
     memo: dict[str, Any]
     #: Raises StepReplaced if another process has taken the step over: call it in the transaction before something is sent.
@@ -177,10 +200,18 @@ class Waiting(msgspec.Struct, frozen=True):
     """The other system works, and waits for somebody's word: it may have its effect yet. It is tried again at its time."""
 
     message: str
+    #: Try it again after just so many seconds; None for the waits of its step.
+    again_in_s: float | None = None
+
+
+class TimedOut(msgspec.Struct, frozen=True):
+    """What the step waited for did not come in time. It had no effect."""
+
+    message: str
 
 
 #: How a try of a step ends.
-TryEnd = Ended | Waiting
+TryEnd = Ended | Waiting | TimedOut
 
 
 @dataclass(frozen=True)
@@ -205,16 +236,20 @@ Effect = InHub | Outside
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How often a step is tried, and the waits in between, which double."""
+    """How often a step is tried, and the waits in between."""
 
     attempts: int = 5
     first_wait_s: float = 1.0
     longest_wait_s: float = 300.0
+    #: Whether each wait is twice the one before.
+    doubles: bool = True
+    #: After which errors it is tried again.
+    errors: frozenset[StepError] = frozenset({StepError.FAILED, StepError.TIMEOUT, StepError.UNKNOWN})
 
     def wait_s(self, tried: int, asked_s: float | None = None) -> float:
         """Compute the wait after the try number *tried*, from 1; at least what the other side *asked* for, up to the longest."""
-        doubled = self.first_wait_s * 2.0 ** min(tried - 1, 30)
-        return min(max(doubled, asked_s or 0.0), self.longest_wait_s)
+        factor = 2.0 ** min(tried - 1, 30) if self.doubles else 1.0
+        return min(max(self.first_wait_s * factor, asked_s or 0.0), self.longest_wait_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,17 +267,49 @@ class Step:
     #: It is undone also where it was never tried: what it stands for was there before the flow began.
     undo_always: bool = False
     retry: Retry = Retry()
+    #: None for the same as of the step.
+    undo_retry: Retry | None = None
+
+    def retry_of(self, direction: Direction) -> Retry:
+        """Find the rules for the tries of the step, or of its undo."""
+        return self.undo_retry or self.retry if direction is Direction.UNDO else self.retry
+
+
+@dataclass(frozen=True)
+class Route:
+    """The way of one execution through its flow, as far as it is known."""
+
+    #: The steps in their order: what is undone, the last one first.
+    steps: tuple[Step, ...]
+    #: Those that come next: several where they do not wait for each other, none at the end.
+    next: tuple[Step, ...]
+
+
+class Flow(Protocol):
+    """What an execution goes through. A name is never given to other steps: it goes on with those that it began with."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def timeout(self) -> timedelta | None:
+        """Give the time that it may take up to its pivot; None if there is no limit."""
+
+    @property
+    def on_change(self) -> Callable[[Work, Execution, Change], None]:
+        """Give what runs in the transaction that records a change, for what belongs to it: events, the subject's own state."""
+
+    def route(self, execution: Execution, progress: Progress) -> Route:
+        """Find the way. A pure function: with the same progress, the same steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
-    """Steps in their order. A name is never given to other steps: a running execution goes on with those it began with."""
+class FixedFlow:
+    """Steps that are known before, one after the other."""
 
     name: str
     steps: tuple[Step, ...]
-    #: How long it may take up to its pivot.
-    timeout: timedelta = timedelta(minutes=15)
-    #: Runs in the transaction that records a change, for what belongs to it: events, the subject's own state.
+    timeout: timedelta | None = timedelta(minutes=15)
     on_change: Callable[[Work, Execution, Change], None]
 
     def __post_init__(self) -> None:
@@ -267,18 +334,10 @@ class Flow:
                     f"{self.name}: {step.name} is {step.kind}; steps before the pivot are compensatable, steps after it retriable"
                 )
 
-    def step(self, name: str) -> Step:
-        """
-        Find the step.
-
-        Raises:
-            NotFound: the flow has no such step.
-
-        """
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise NotFound(f"{self.name} has no step {name!r}. Its steps: {', '.join(step.name for step in self.steps)}")
+    def route(self, _execution: Execution, progress: Progress) -> Route:
+        """Go on with the first step that is not done."""
+        left = (step for step in self.steps if not is_done(progress, step))
+        return Route(self.steps, tuple(islice(left, 1)))
 
 
 @dataclass(frozen=True)
@@ -313,6 +372,8 @@ class NeedsPerson:
     step: str
     direction: Direction
     question: str
+    #: Why it did not succeed; None for one that only waits.
+    error: StepError | None = None
 
 
 Change = StepEnded | TurnedBack | Finished | NeedsPerson
@@ -347,6 +408,12 @@ def next_try(before: StepProgress | None, step: str, direction: Direction, key: 
 def progress_of(rows: list[StepProgress]) -> dict[tuple[str, Direction], StepProgress]:
     """Map each step and direction to how far it is."""
     return {(row.step, row.direction): row for row in rows}
+
+
+def is_done(progress: Progress, step: Step) -> bool:
+    """Whether a step is behind the execution."""
+    known = progress.get((step.name, Direction.ACT))
+    return known is not None and known.state is StepState.DONE
 
 
 def outputs_of(progress: Progress) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _EXECUTION = b"""execution_id, flow, subject, driver, state, input, cancelled_by, reason, waits_for, deadline_at, next_at,
        created_at, created_by, ended_at, clock_timestamp() AS read_at"""
 
-_STEP = b"step, direction, state, key, tries, tries_left_from, output, message, next_at, began_at, ended_at, log"
+_STEP = b"step, direction, state, key, tries, tries_left_from, output, message, error, next_at, began_at, ended_at, log"
 
 #: Of two callers for one subject, the second finds the execution of the first. The keys of its steps are made from the ID,
 #: and the ID from what no restore of a backup changes.
@@ -106,8 +106,8 @@ RETURNING """
 _END = (
     b"""
 UPDATE execution_step
-   SET state = %(state)s, output = %(output)s, message = %(message)s, next_at = clock_timestamp() + %(wait)s,
-       ended_at = clock_timestamp(),
+   SET state = %(state)s, output = %(output)s, message = %(message)s, error = %(error)s,
+       next_at = clock_timestamp() + %(wait)s, ended_at = clock_timestamp(),
        log = log || jsonb_build_object('number', tries, 'began_at', called_at, 'ended_at', clock_timestamp(),
                                        'state', %(state)s::text, 'message', %(message)s::text)
  WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = %(direction)s AND tries = %(tries)s
@@ -119,16 +119,16 @@ RETURNING """
 #: A try in the hub's database, from its beginning to its end: nobody has seen it open.
 _MADE = (
     b"""
-INSERT INTO execution_step AS known (execution_id, step, direction, state, key, tries, output, message, next_at,
+INSERT INTO execution_step AS known (execution_id, step, direction, state, key, tries, output, message, error, next_at,
                                      began_at, called_at, ended_at, log)
-SELECT %(execution_id)s, %(step)s, %(direction)s, %(state)s, %(key)s, %(tries)s, %(output)s, %(message)s, now_at + %(wait)s,
-       now_at - %(took)s, now_at - %(took)s, now_at,
+SELECT %(execution_id)s, %(step)s, %(direction)s, %(state)s, %(key)s, %(tries)s, %(output)s, %(message)s, %(error)s,
+       now_at + %(wait)s, now_at - %(took)s, now_at - %(took)s, now_at,
        jsonb_build_array(jsonb_build_object('number', %(tries)s::int, 'began_at', now_at - %(took)s, 'ended_at', now_at,
                                             'state', %(state)s::text, 'message', %(message)s::text))
   FROM clock_timestamp() AS now_at
 ON CONFLICT (execution_id, step, direction) DO UPDATE
    SET state = excluded.state, tries = excluded.tries, output = excluded.output, message = excluded.message,
-       next_at = excluded.next_at, called_at = excluded.called_at, ended_at = excluded.ended_at,
+       error = excluded.error, next_at = excluded.next_at, called_at = excluded.called_at, ended_at = excluded.ended_at,
        log = known.log || excluded.log
 RETURNING """
     + _STEP
@@ -143,7 +143,7 @@ SELECT FROM execution_step
 
 #: A process that slept in the call of an act must not send it after its undo.
 _REPLACE = b"""
-UPDATE execution_step SET state = 'unknown', message = 'its process ended', tries = tries + 1
+UPDATE execution_step SET state = 'unknown', message = 'its process ended', error = NULL, tries = tries + 1
  WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = 'act' AND state = 'open'
 """
 
@@ -154,7 +154,7 @@ VALUES (%(execution_id)s, %(step)s, %(direction)s, 'nothing', %(key)s, 0, clock_
 
 _RESOLVE = b"""
 UPDATE execution_step
-   SET state = %(state)s, output = coalesce(%(output)s, output), message = %(message)s, next_at = NULL,
+   SET state = %(state)s, output = coalesce(%(output)s, output), message = %(message)s, error = NULL, next_at = NULL,
        ended_at = clock_timestamp(), tries = tries + 1,
        log = log || jsonb_build_object('number', tries + 1, 'began_at', clock_timestamp(), 'ended_at', clock_timestamp(),
                                        'state', %(state)s::text, 'message', %(message)s::text)
@@ -164,7 +164,7 @@ UPDATE execution_step
 #: What was refused had no effect, and is tried as after a failure.
 _ALLOW_TRIES = b"""
 UPDATE execution_step
-   SET tries_left_from = tries, next_at = NULL, state = CASE state WHEN 'refused' THEN 'failed' ELSE state END
+   SET tries_left_from = tries, error = NULL, next_at = NULL, state = CASE state WHEN 'refused' THEN 'failed' ELSE state END
  WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = %(direction)s
 """
 
@@ -194,6 +194,27 @@ UPDATE execution_step SET next_at = clock_timestamp()
 RETURNING step
 """
 
+_OF_FLOWS = (
+    b"SELECT "
+    + _EXECUTION
+    + b""" FROM execution
+ WHERE flow LIKE 'workflow.%%' AND (%(flows)s::text[] IS NULL OR flow = ANY(%(flows)s))
+   AND (%(before)s::timestamptz IS NULL OR (created_at, execution_id) < (%(before)s, %(before_id)s))
+ ORDER BY created_at DESC, execution_id DESC LIMIT %(limit)s"""
+)
+
+_CHANGE = b"UPDATE execution SET flow = %(flow)s, input = %(input)s WHERE execution_id = %(execution_id)s"
+
+#: From here on it goes on by events: whoever drove it looks at it later.
+_GO_ON = b"""
+WITH woken AS (
+    UPDATE execution SET next_at = clock_timestamp(), driver = 'events'
+     WHERE execution_id = %(execution_id)s AND next_at IS NOT NULL
+    RETURNING execution_id)
+UPDATE execution_step SET next_at = clock_timestamp()
+ WHERE execution_id IN (SELECT execution_id FROM woken) AND step = %(step)s AND state = 'waiting'
+"""
+
 _WAITING = (
     b"SELECT "
     + _EXECUTION
@@ -208,7 +229,7 @@ def add(
     given: Document,
     *,
     driver: Driver,
-    timeout: timedelta,
+    timeout: timedelta | None,
     first: timedelta,
     actor: str,
 ) -> tuple[Execution, bool]:
@@ -221,7 +242,7 @@ def add(
         subject: What it is about.
         given: The input of its steps.
         driver: The way in which it is driven.
-        timeout: How long it may take up to the pivot.
+        timeout: How long it may take up to the pivot; None if there is no limit.
         first: After that time, somebody takes it up who is not woken by an event.
         actor: Who asked for it.
 
@@ -309,6 +330,29 @@ def wake(work: Work, flows: Collection[str], subjects: Collection[str]) -> None:
     work.execute(_WAKE, {"flows": list(flows), "subjects": list(subjects)})
 
 
+def of_flows(
+    work: Work, flows: Collection[str] | None, *, before: tuple[datetime, str] | None, limit: int
+) -> list[Execution]:
+    """List executions of declared workflows, the newest first: of all, or of *flows*; after a place in the list."""
+    values = {
+        "flows": list(flows) if flows is not None else None,
+        "before": before[0] if before else None,
+        "before_id": before[1] if before else None,
+        "limit": limit,
+    }
+    return _executions(work).execute(_OF_FLOWS, values).fetchall()
+
+
+def change(work: Work, execution: Execution, flow: str, given: Document) -> None:
+    """Have an execution that is locked go on with another flow, or another input."""
+    work.execute(_CHANGE, {"execution_id": execution.execution_id, "flow": flow, "input": Jsonb(given)})
+
+
+def go_on_by_events(work: Work, execution_id: str, step: str) -> None:
+    """Have an execution taken up now by whoever drives by events, whose *step* has what it waited for."""
+    work.execute(_GO_ON, {"execution_id": execution_id, "step": step})
+
+
 def try_now(work: Work, execution: Execution, *, process_is_dead: bool) -> list[str]:
     """Have the steps tried now that wait for their time, or whose call is taken for over; return their names."""
     values = {"execution_id": execution.execution_id, "process_is_dead": process_is_dead}
@@ -361,6 +405,7 @@ def _end_values(end: StepEnd) -> dict[str, Any]:
         "state": end.state,
         "output": Jsonb(end.output) if end.output is not None else None,
         "message": end.message,
+        "error": end.error,
         "wait": timedelta(seconds=end.wait_s) if end.wait_s is not None else None,
     }
 

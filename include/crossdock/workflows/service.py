@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -23,14 +23,13 @@ from crossdock.core.failpoints import failpoint
 from crossdock.core.log import logger
 from crossdock.core.roles import Role
 from crossdock.db.database import Store, StoreUnavailable, Work, bare, is_transient
-from crossdock.integrations.actions.model import Document, Done, Failed, Refused, Unknown
+from crossdock.integrations.actions.model import Document, Done, Failed, Refused, RefusedBy, Unknown
 from crossdock.observability import audit, decisions
 from crossdock.observability.decisions import Decision, DecisionKind
 from crossdock.workflows import repository
 from crossdock.workflows.machine import AskPerson, Finish, Move, Rest, Skip, Try, TurnBack, next_move
 from crossdock.workflows.model import (
     ENDED,
-    TRIED_AGAIN,
     Change,
     Direction,
     Driver,
@@ -42,12 +41,16 @@ from crossdock.workflows.model import (
     NeedsPerson,
     Outside,
     Progress,
+    Retry,
+    Step,
     StepCall,
     StepEnd,
     StepEnded,
+    StepError,
     StepKind,
     StepProgress,
     StepState,
+    TimedOut,
     TryEnd,
     TurnedBack,
     Waiting,
@@ -72,13 +75,21 @@ Flows = Mapping[str, Flow]
 
 
 @dataclass(frozen=True)
+class _Opened:
+    """A try that has begun."""
+
+    flow: Flow
+    step: Step
+    tried: StepProgress
+
+
+@dataclass(frozen=True)
 class _Called:
     """A try that is committed, and may be made now."""
 
     execution: Execution
-    flow: Flow
+    opened: _Opened
     effect: Outside
-    tried: StepProgress
     call: StepCall
 
 
@@ -91,15 +102,23 @@ class _Made:
 
 
 def start(
-    work: Work, flow: Flow, subject: str, given: Document, *, driver: Driver, actor: str
+    work: Work,
+    flow: Flow,
+    subject: str,
+    given: Document,
+    *,
+    driver: Driver,
+    actor: str,
+    is_woken: bool = True,
 ) -> tuple[Execution, bool]:
     """
     Start an execution of *flow* for *subject*, in the caller's transaction; return it, and whether it is new.
 
-    The second start for one subject returns the first one's execution, whatever its input.
+    The second start for one subject returns the first one's execution, whatever its input. One that an event wakes is left
+    to it for a while.
     """
     # Nothing wakes a run for one that is driven by a DAG: it is due for the next one.
-    first = _LEFT_ALONE[driver] if driver is Driver.EVENTS else timedelta(0)
+    first = _LEFT_ALONE[driver] if driver is Driver.EVENTS and is_woken else timedelta(0)
     return repository.add(
         work, flow.name, subject, given, driver=driver, timeout=flow.timeout, first=first, actor=actor
     )
@@ -111,7 +130,7 @@ def advance(
     execution_id: str,
     *,
     driver: Driver | None = None,
-    within: Collection[str] | None = None,
+    within: Container[str] | None = None,
     undoes: bool = True,
     once: bool = False,
 ) -> Execution:
@@ -210,7 +229,7 @@ def go_on(
     execution_id: str,
     driver: Driver,
     *,
-    within: Collection[str] | None = None,
+    within: Container[str] | None = None,
     undoes: bool = True,
     once: bool = False,
 ) -> None:
@@ -445,7 +464,7 @@ class _Bounds:
     """How far an execution may be moved by a caller."""
 
     driver: Driver | None
-    within: Collection[str] | None
+    within: Container[str] | None
     undoes: bool
     #: As of `StepCall`.
     memo: dict[str, Any] = field(default_factory=dict)
@@ -470,7 +489,7 @@ def _move_on(
     """
     execution = repository.lock(work, execution_id)
     if made:
-        execution, _ = _end(work, made.called.flow, execution, made.called.tried, made.ended)
+        execution, _ = _end(work, execution, made.called.opened, made.ended)
         if once:
             repository.save(work, execution)
             return execution, None
@@ -494,7 +513,7 @@ def _move(
     work: Work, flow: Flow, execution: Execution, progress: Progress, bounds: _Bounds
 ) -> tuple[Execution, _Move | None]:
     """Make the next move, or open the try of a call; return None for the move if there is nothing to do now."""
-    move = next_move(flow, execution, progress, execution.read_at)
+    move = next_move(flow, execution, progress, execution.read_at, bounds.within)
     if bounds.exclude(execution, move):
         return execution, None
     match move:
@@ -530,9 +549,9 @@ def _turn(work: Work, flow: Flow, execution: Execution, move: Move) -> Execution
         case Finish(state=state):
             changed = replace(execution, state=state, waits_for=None, next_at=None)
             change = Finished(state)
-        case AskPerson(step=step, direction=direction, question=question) as asked:
+        case AskPerson(step=step, direction=direction, question=question, error=error) as asked:
             changed = replace(execution, waits_for=f"{step.name}:{direction}", next_at=None)
-            change = NeedsPerson(step.name, direction, question)
+            change = NeedsPerson(step.name, direction, question, error)
             _ask(work, execution, asked)
         case _:
             raise AssertionError(move)
@@ -551,13 +570,16 @@ def _try(work: Work, flow: Flow, execution: Execution, move: Try, seen: _Seen) -
     if isinstance(effect, Outside):
         tried = repository.begin(work, execution, name, direction, key, timeout=timedelta(seconds=effect.timeout_s))
         call = _call_of(execution, tried, seen)
-        return replace(execution, next_at=tried.next_at), _Called(execution, flow, effect, tried, call)
+        return replace(execution, next_at=tried.next_at), _Called(
+            execution, _Opened(flow, move.step, tried), effect, call
+        )
     # Its end comes in the same transaction: it is written once, with its end.
     tried = next_try(seen.progress.get((name, direction)), name, direction, key, execution.read_at)
     began = time.monotonic()
     ended = _in_hub(work, effect, _call_of(execution, tried, seen))
     failpoint(f"workflows.made.{name}.{direction}")
-    execution, known = _end(work, flow, execution, tried, ended, took=timedelta(seconds=time.monotonic() - began))
+    took = timedelta(seconds=time.monotonic() - began)
+    execution, known = _end(work, execution, _Opened(flow, move.step, tried), ended, took=took)
     assert known is not None  # noqa: S101  nobody else has tried it under the lock
     return execution, _Tried(known)
 
@@ -572,13 +594,19 @@ def _call_of(execution: Execution, tried: StepProgress, seen: _Seen) -> StepCall
         given=execution.input,
         outputs=outputs_of(seen.progress),
         actor=execution.created_by,
+        began_at=tried.began_at,
+        now=execution.read_at,
         memo=seen.memo,
         refuse_replaced=lambda later: repository.refuse_replaced(later, execution.execution_id, tried),
     )
 
 
 def _in_hub(work: Work, effect: InHub, call: StepCall) -> TryEnd:
-    """Make the effect in a savepoint: what does not succeed leaves nothing, and its end is recorded all the same."""
+    """
+    Make the effect in a savepoint: what does not succeed leaves nothing, and its end is recorded all the same.
+
+    What waits keeps what it wrote: whom it has asked.
+    """
     try:
         return _made_or_rolled_back(work, effect, call)
     except StoreUnavailable:
@@ -598,7 +626,7 @@ def _in_hub(work: Work, effect: InHub, call: StepCall) -> TryEnd:
 def _made_or_rolled_back(work: Work, effect: InHub, call: StepCall) -> TryEnd:
     with work.transaction() as savepoint:
         ended = effect.run(work, call)
-        if not isinstance(ended, Done):
+        if not isinstance(ended, Done | Waiting):
             raise psycopg.Rollback(savepoint)
     return ended
 
@@ -630,28 +658,26 @@ def _keep_end(store: Store, made: _Made) -> None:
     try:
         with store.transaction() as work:
             execution = repository.lock(work, called.execution.execution_id)
-            execution, _ = _end(work, called.flow, execution, called.tried, made.ended)
+            execution, _ = _end(work, execution, called.opened, made.ended)
             repository.save(work, execution)
     except Exception as error:  # noqa: BLE001  as above
         log.warning("The end of %s of %s could not be recorded: %s", called.call.step, called.call.subject, error)
 
 
 def _end(
-    work: Work, flow: Flow, execution: Execution, tried: StepProgress, ended: TryEnd, *, took: timedelta | None = None
+    work: Work, execution: Execution, opened: _Opened, ended: TryEnd, *, took: timedelta | None = None
 ) -> tuple[Execution, StepProgress | None]:
     """
     Record the end of a try with what belongs to it; return None for it if another process has tried the step since.
 
     A try that *took* its time in this transaction is not recorded yet.
     """
-    state, message, asked_s = _outcome(ended)
+    tried, on_change = opened.tried, opened.flow.on_change
+    state, error = _outcome(ended)
     output = ended.output if isinstance(ended, Done) else None
-    wait_s = None
-    if state in TRIED_AGAIN:
-        retry_rules = flow.step(tried.step).retry
-        # Random, so that a hundred orders that failed together do not come back together.
-        wait_s = retry_rules.wait_s(max(tried.tried, 1), asked_s) * random.uniform(0.75, 1.25)  # noqa: S311  no secret
-    end = StepEnd(state, output, message, wait_s)
+    message = None if isinstance(ended, Done) else ended.message
+    wait_s = _wait_s(opened.step.retry_of(tried.direction), tried, error, ended)
+    end = StepEnd(state, output, message, wait_s, error)
     known = (
         repository.end(work, execution, tried, end)
         if took is None
@@ -659,20 +685,37 @@ def _end(
     )
     if known is None:
         return execution, None
-    flow.on_change(work, execution, StepEnded(tried.step, tried.direction, state, output, message))
+    on_change(work, execution, StepEnded(tried.step, tried.direction, state, output, message))
     left_alone = _LEFT_ALONE[execution.driver] if execution.state not in ENDED else timedelta(0)
     return replace(execution, next_at=known.next_at or execution.read_at + left_alone), known
 
 
-def _outcome(ended: TryEnd) -> tuple[StepState, str | None, float | None]:
+def _wait_s(rules: Retry, tried: StepProgress, error: StepError | None, ended: TryEnd) -> float | None:
+    """Say after how many seconds a step is tried again; None if it is not, by itself."""
+    match ended:
+        case Waiting(again_in_s=exactly_s) if exactly_s is not None:
+            return exactly_s
+        case Failed(retry_in_s=asked_s):
+            pass
+        case _:
+            asked_s = None
+    if not isinstance(ended, Waiting) and error not in rules.errors:
+        return None
+    # Random, so that a hundred orders that failed together do not come back together.
+    return rules.wait_s(max(tried.tried, 1), asked_s) * random.uniform(0.75, 1.25)  # noqa: S311  no secret
+
+
+def _outcome(ended: TryEnd) -> tuple[StepState, StepError | None]:
     match ended:
         case Done():
-            return StepState.DONE, None, None
-        case Refused(message=message):
-            return StepState.REFUSED, message, None
-        case Failed(message=message, retry_in_s=asked_s):
-            return StepState.FAILED, message, asked_s
-        case Unknown(message=message):
-            return StepState.UNKNOWN, message, None
-        case Waiting(message=message):
-            return StepState.WAITING, message, None
+            return StepState.DONE, None
+        case Refused(by=by):
+            return StepState.REFUSED, StepError.DECLINED if by is RefusedBy.DECISION else StepError.REFUSED
+        case Failed():
+            return StepState.FAILED, StepError.FAILED
+        case TimedOut():
+            return StepState.FAILED, StepError.TIMEOUT
+        case Unknown():
+            return StepState.UNKNOWN, StepError.UNKNOWN
+        case Waiting():
+            return StepState.WAITING, None

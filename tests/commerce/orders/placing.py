@@ -21,7 +21,7 @@ from crossdock.commerce.payments.model import ANY_GATEWAY
 from crossdock.db.database import Store
 from crossdock.workflows import repository as executions
 from crossdock.workflows import service as engine
-from crossdock.workflows.model import Driver, Execution, Flow
+from crossdock.workflows.model import Driver, Execution, FixedFlow
 from tests.commerce.payments.gateways import Gateways, connected
 
 
@@ -31,7 +31,7 @@ class OrderHub:
 
     store: Store
     gateways: Gateways
-    flows: dict[str, Flow]
+    flows: dict[str, FixedFlow]
     sequence: Order = Order.RESERVE_FIRST
 
     def stock(self, sku: str, available: int, *, warehouse: str = "berlin", version: int = 1) -> None:

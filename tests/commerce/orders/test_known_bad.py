@@ -24,7 +24,7 @@ from crossdock.db.database import Store, Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import Ended, Failed, Unknown
 from crossdock.workflows import service as engine
-from crossdock.workflows.model import Flow, StepKind
+from crossdock.workflows.model import FixedFlow, StepKind
 from tests.commerce.orders.providers import TOTAL_MINOR, Providers, provided
 from tests.commerce.orders.test_faults import FAULTS, World, assert_all_is_done, assert_all_is_undone, killed_at
 
@@ -132,7 +132,7 @@ def test_a_mail_before_the_point_of_no_return_is_found(world: World) -> None:
         assert_all_is_undone(world, hub.go_on(placed))
 
 
-def _mail_first(flow: Flow) -> Flow:
+def _mail_first(flow: FixedFlow) -> FixedFlow:
     mail = flow.step(Name.SEND_CONFIRMATION)
     others = [step for step in flow.steps if step is not mail]
     pivot = next(number for number, step in enumerate(others) if step.kind is StepKind.PIVOT)
@@ -159,6 +159,6 @@ def test_an_unknown_outcome_that_is_taken_for_a_failure_is_found(world: World, m
         assert_all_is_undone(world, hub.go_on(placed, turns=20))
 
 
-def _believing(flow: Flow) -> Flow:
+def _believing(flow: FixedFlow) -> FixedFlow:
     """The flow with undos that believe what the act recorded, instead of asking what is there."""
     return replace(flow, steps=tuple(replace(step, undo_resolves=False) for step in flow.steps))

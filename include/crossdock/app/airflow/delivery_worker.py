@@ -10,6 +10,7 @@ from functools import partial
 from crossdock.app import watched
 from crossdock.app.airflow.code_watch import ended_by_new_code
 from crossdock.app.airflow.task_failures import explained_failures
+from crossdock.app.airflow.workflow_watch import ended_by_new_triggers
 from crossdock.app.delivery import background_tasks
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
@@ -31,6 +32,7 @@ def run(worker_no: int) -> dict[str, int]:
         explained_failures(stop=stop.set),
         closing(services()) as provided,
         ended_by_new_code(worker_no, stop.set),
+        ended_by_new_triggers(stop.set),
     ):
         known = subscribers(provided)
         return deliver(

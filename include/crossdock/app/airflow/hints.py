@@ -7,6 +7,8 @@ from crossdock.core.hints import Hint, HintId
 
 _PHRASES = {
     HintId.LIST_ATTEMPTS: "List the calls without a known outcome: ./hub attempts list",
+    HintId.TEST_WORKFLOW: "Test it: ./hub workflow test {subject}",
+    HintId.DEPLOY_WORKFLOW: "Deploy it: ./hub workflow deploy {subject}",
     HintId.LIST_DECISIONS: "List what waits for a person: ./hub decisions list",
     HintId.LIST_ORDERS: "List the orders: ./hub order list",
     HintId.SHOW_PAYMENT: "Look at the payment: ./hub payments show {subject}",

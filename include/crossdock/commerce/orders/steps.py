@@ -25,7 +25,7 @@ from crossdock.workflows.model import (
     Execution,
     ExecutionState,
     Finished,
-    Flow,
+    FixedFlow,
     InHub,
     NeedsPerson,
     Outside,
@@ -114,13 +114,13 @@ def step_names(sequence: Sequence, *, of_platform: bool = False) -> tuple[OrderS
     return (name.TAKE_ORDER, *names, name.WRITE_BACK, name.COUNT_SALE) if of_platform else names
 
 
-def flows(ports: Ports) -> dict[str, Flow]:
+def flows(ports: Ports) -> dict[str, FixedFlow]:
     """Build the flows of orders, by their names."""
     built = [flow for sequence in Sequence for flow in (_flow(ports, sequence), _of_platform(ports, sequence))]
     return {flow.name: flow for flow in built}
 
 
-def _of_platform(ports: Ports, sequence: Sequence) -> Flow:
+def _of_platform(ports: Ports, sequence: Sequence) -> FixedFlow:
     """Build the flow of orders that a commerce platform has: the end is written to it, good or bad."""
     flow, name = _flow(ports, sequence), OrderStepName
     # Its undo is the last of all: on the platform the order is cancelled when nothing of it is left here.
@@ -154,7 +154,7 @@ def _count(ports: Ports) -> Callable[[Work, StepCall], TryEnd]:
     return effect
 
 
-def _flow(ports: Ports, sequence: Sequence) -> Flow:
+def _flow(ports: Ports, sequence: Sequence) -> FixedFlow:
     name = OrderStepName
     reserve = Step(name=name.RESERVE_STOCK, act=_in_hub(ports.stock.reserve), undo=_in_hub(ports.stock.release))
     authorise = Step(
@@ -195,7 +195,7 @@ def _flow(ports: Ports, sequence: Sequence) -> Flow:
         ),
     )
     by_name = {step.name: step for step in declared}
-    return Flow(
+    return FixedFlow(
         name=flow_name(sequence),
         timeout=TIMEOUT,
         on_change=_on_change,

@@ -121,6 +121,11 @@ SELECT dead_letter_id, state FROM dead_letter
 
 _OPEN_BY_TYPE = b"SELECT type, count(*) FROM dead_letter WHERE state IN ('dead', 'retrying') GROUP BY type"
 
+_IS_THERE = b"""
+SELECT FROM dead_letter
+ WHERE subscriber = %(subscriber)s AND epoch = %(epoch)s AND position = %(position)s AND cause = %(cause)s
+"""
+
 _EDIT = b"UPDATE dead_letter SET edited_data = %(edited_data)s::json WHERE dead_letter_id = %(dead_letter_id)s"
 
 _CLOSE = b"""
@@ -133,6 +138,12 @@ UPDATE dead_letter SET state = 'dead', attempts = attempts + 1, cause = %(cause)
        last_seen_at = clock_timestamp(), closed_at = NULL, closed_by = NULL
  WHERE dead_letter_id = %(dead_letter_id)s
 """
+
+
+def is_there(work: Work, subscriber: str, event: Event, *, cause: str) -> bool:
+    """Whether *event* is, or was, a dead letter of a subscriber by one cause: then somebody replays it."""
+    values = {"subscriber": subscriber, "epoch": event.at.epoch, "position": event.at.position, "cause": cause}
+    return work.execute(_IS_THERE, values).fetchone() is not None
 
 
 def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> DeadLetter:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from crossdock.integrations.actions.model import Action, Document
+from crossdock.workflows.model import StepCall, TryEnd
 
 
 class Catalog(Protocol):
@@ -29,3 +30,18 @@ class Catalog(Protocol):
 
     def webhook_owner(self, name: str) -> str | None:
         """Name the workflow that has this webhook already."""
+
+
+class Performer(Protocol):
+    """Performs an action of an integration for a step."""
+
+    def __call__(
+        self, integration: str, action: str, given: Document, call: StepCall, timeout_s: float | None
+    ) -> TryEnd:
+        """
+        Perform it with the key of *call*; return how it ended, whatever happens but a failure of the hub's database.
+
+        Raises:
+            StoreUnavailable: the hub's database failed.
+
+        """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,9 +24,24 @@ class StoredVersion:
     webhooks: list[str]
     created_at: datetime
     created_by: str
+    #: When a test run of it last completed; None if none has.
+    tested_at: datetime | None
 
 
-_COLUMNS = b"workflow_id, version, title, definition, webhooks, created_at, created_by"
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """The version of a workflow that new executions begin with."""
+
+    workflow_id: str
+    version: int
+    title: str
+    #: As it was written.
+    definition: str
+    deployed_at: datetime
+    deployed_by: str
+
+
+_COLUMNS = b"workflow_id, version, title, definition, webhooks, created_at, created_by, tested_at"
 
 #: Two callers with versions of one workflow wait for each other.
 _LOCK = b"SELECT pg_advisory_xact_lock(hashtextextended('workflow ' || %(workflow_id)s, 0))"
@@ -46,6 +62,33 @@ _NEWEST = (
     + _COLUMNS
     + b" FROM workflow_version WHERE workflow_id > %(after)s ORDER BY workflow_id, version DESC LIMIT %(limit)s"
 )
+
+_TESTED = b"""
+UPDATE workflow_version SET tested_at = clock_timestamp(), tested_by = %(actor)s
+ WHERE workflow_id = %(workflow_id)s AND version = %(version)s
+"""
+
+_DEPLOY = b"""
+INSERT INTO workflow_deployment (workflow_id, version, deployed_by) VALUES (%(workflow_id)s, %(version)s, %(actor)s)
+ON CONFLICT (workflow_id) DO UPDATE
+   SET version = excluded.version, deployed_by = excluded.deployed_by, deployed_at = clock_timestamp()
+"""
+
+_UNDEPLOY = b"DELETE FROM workflow_deployment WHERE workflow_id = %(workflow_id)s RETURNING version"
+
+_DEPLOYED = b"""
+SELECT workflow_id, version, title, definition, deployed_at, deployed_by
+  FROM workflow_deployment JOIN workflow_version USING (workflow_id, version)
+ WHERE %(workflow_ids)s::text[] IS NULL OR workflow_id = ANY(%(workflow_ids)s)
+ ORDER BY workflow_id
+"""
+
+_OF_VERSION = (
+    b"SELECT " + _COLUMNS + b" FROM workflow_version WHERE workflow_id = %(workflow_id)s AND version = %(version)s"
+)
+
+#: Two deployments write their snapshots one after the other.
+_LOCK_DEPLOYMENTS = b"SELECT pg_advisory_xact_lock(hashtextextended('workflow deployments', 0))"
 
 _WEBHOOKS = b"""
 SELECT webhook, workflow_id
@@ -89,3 +132,37 @@ def newest(work: Work, *, after: str, limit: int) -> list[StoredVersion]:
 def webhooks(work: Work) -> dict[str, str]:
     """Map each webhook to the workflow that it starts."""
     return dict(work.execute(_WEBHOOKS).fetchall())
+
+
+def version_of(work: Work, workflow_id: str, version: int) -> StoredVersion | None:
+    """Read one version; None if there is none."""
+    with work.cursor(row_factory=class_row(StoredVersion)) as cursor:
+        return cursor.execute(_OF_VERSION, {"workflow_id": workflow_id, "version": version}).fetchone()
+
+
+def mark_tested(work: Work, workflow_id: str, version: int, *, actor: str) -> None:
+    """Record that a test run of a version has completed."""
+    work.execute(_TESTED, {"workflow_id": workflow_id, "version": version, "actor": actor})
+
+
+def deploy(work: Work, workflow_id: str, version: int, *, actor: str) -> None:
+    """Have new executions begin with a version."""
+    work.execute(_DEPLOY, {"workflow_id": workflow_id, "version": version, "actor": actor})
+
+
+def undeploy(work: Work, workflow_id: str) -> int | None:
+    """Have no new execution begin; return the version that was deployed, None if none was."""
+    row = work.execute(_UNDEPLOY, {"workflow_id": workflow_id}).fetchone()
+    return row[0] if row else None
+
+
+def lock_deployments(work: Work) -> None:
+    """Keep others from deploying, or writing what is deployed, until the transaction ends."""
+    work.execute(_LOCK_DEPLOYMENTS)
+
+
+def deployments(work: Work, workflow_ids: Collection[str] | None = None) -> list[Deployment]:
+    """List what is deployed; None for all."""
+    values = {"workflow_ids": list(workflow_ids) if workflow_ids is not None else None}
+    with work.cursor(row_factory=class_row(Deployment)) as cursor:
+        return cursor.execute(_DEPLOYED, values).fetchall()

@@ -7,12 +7,13 @@ from difflib import unified_diff
 from typing import Any
 
 from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.observability import audit
 from crossdock.workflows.declared import answers, repository, trial
 from crossdock.workflows.declared.ports import Catalog
-from crossdock.workflows.declared.repository import StoredVersion
-from crossdock.workflows.declared.trial_model import Trial
+from crossdock.workflows.declared.repository import Deployment, StoredVersion
+from crossdock.workflows.declared.trial_model import Trial, TrialState
 from crossdock.workflows.declared.validator import InvalidWorkflow, validate
 
 
@@ -108,9 +109,10 @@ def test_run(
     *,
     params: Mapping[str, Any],
     given: Mapping[str, Any],
+    actor: str,
 ) -> Trial:
     """
-    Run all steps of a version with no effect outside.
+    Run all steps of a version with no effect outside. One that completes is remembered: without it, nothing is deployed.
 
     Raises:
         NotFound: there is no such workflow or version.
@@ -118,8 +120,64 @@ def test_run(
         BadRequest: a param or an answer is not valid.
 
     """
-    found = validate(version_of(store, workflow_id, version).definition, catalog)
+    stored = version_of(store, workflow_id, version)
+    found = validate(stored.definition, catalog)
     if found.workflow is None or found.findings:
         raise InvalidWorkflow(f"The workflow {workflow_id}", found.findings)
     workflow = found.workflow
-    return trial.run(workflow, catalog, answers.params_of(params, workflow), answers.answers_of(given, workflow))
+    made = trial.run(workflow, catalog, answers.params_of(params, workflow), answers.answers_of(given, workflow))
+    if made.state is TrialState.COMPLETED:
+        with store.transaction() as work:
+            repository.mark_tested(work, workflow_id, stored.version, actor=actor)
+    return made
+
+
+def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None, *, actor: str) -> Deployment:
+    """
+    Have new executions begin with a version, the newest by default. Those that run keep theirs. Deploying again changes nothing.
+
+    Raises:
+        NotFound: there is no such workflow or version.
+        Conflict: no test run of it has completed, or this hub does not take it any more: an integration is gone, for example.
+
+    """
+    stored = version_of(store, workflow_id, version)
+    if stored.tested_at is None:
+        raise Conflict(
+            f"Version {stored.version} of {workflow_id} has not been tested: no test run of it has completed here",
+            hint=Hint(HintId.TEST_WORKFLOW, workflow_id),
+        )
+    found = validate(stored.definition, catalog)
+    if found.findings:
+        raise Conflict(str(InvalidWorkflow(f"Version {stored.version} of {workflow_id}", found.findings)))
+    if found.workflow is not None and (by_webhook := [each for each in found.workflow.triggers if each.webhook]):
+        raise Conflict(
+            f"{by_webhook[0].at}: this hub does not start workflows by a webhook of their own yet. Have an integration receive it, "
+            "and start the workflow by its event"
+        )
+    with store.transaction() as work:
+        repository.lock_deployments(work)
+        for known in repository.deployments(work, [workflow_id]):
+            if known.version == stored.version:
+                return known
+        repository.deploy(work, workflow_id, stored.version, actor=actor)
+        detail = {"version": stored.version}
+        audit.add(work, actor=actor, act="workflow.deploy", subject=f"workflow/{workflow_id}", detail=detail)
+        (deployed,) = repository.deployments(work, [workflow_id])
+    return deployed
+
+
+def undeploy(store: Store, workflow_id: str, *, actor: str) -> None:
+    """
+    Have no new execution begin; those that run go on to their end. Doing it again changes nothing.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    versions(store, workflow_id)
+    with store.transaction() as work:
+        repository.lock_deployments(work)
+        if (version := repository.undeploy(work, workflow_id)) is not None:
+            detail = {"version": version}
+            audit.add(work, actor=actor, act="workflow.undeploy", subject=f"workflow/{workflow_id}", detail=detail)

@@ -16,6 +16,7 @@ from crossdock.integrations.json_schema import errors_in
 from crossdock.workflows.declared import conditions, mappings
 from crossdock.workflows.declared.answers import Answer, Status
 from crossdock.workflows.declared.calls import action_of
+from crossdock.workflows.declared.inputs import sent
 from crossdock.workflows.declared.json_types import inlined
 from crossdock.workflows.declared.mappings import ExpressionInvalid
 from crossdock.workflows.declared.model import (
@@ -183,9 +184,10 @@ class _Run:
         for name, block in fork.branches.items():
             self._now_s = began_s
             after = self._block(block, scope)
-            steps |= after["steps"]
-            outputs[name] = after["data"]
             if fork.join is None or name in fork.join:
+                # What the others put out is not read: it may come at any time.
+                steps |= after["steps"]
+                outputs[name] = after["data"]
                 ended_s = max(ended_s, self._now_s)
         self._now_s = ended_s
         return outputs, {**scope, "steps": steps}
@@ -223,12 +225,7 @@ class _Run:
         action = action_of(self._workflow, called, self._catalog)
         if action is None:
             raise _Failed(Status.REFUSED, f"there is no action {called.action}", step.id)
-        given = self._mapped(called.given, f"{called.at}/with", scope, made, step)
-        # What is not required and has no value is not sent.
-        known, required = inlined(action.input).get("properties", {}), action.input.get("required", ())
-        given = {
-            name: value for name, value in given.items() if value is not None or name in required or name not in known
-        }
+        given = sent(action, self._mapped(called.given, f"{called.at}/with", scope, made, step))
         made.input = given
         if wrong := list(errors_in(action.input, given, "/with")):
             where = "; ".join(f"{error.pointer} {error.message}" for error in wrong)

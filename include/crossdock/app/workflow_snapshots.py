@@ -1,0 +1,160 @@
+"""
+Deployed workflows, as DAG files see them: snapshots in the folder of definitions that all of Airflow's processes read.
+
+DAG files are parsed again and again, so they neither query a database nor read definitions: of each step they know its place,
+no more. The workflows are divided among as many snapshots as there are DAG files, by their IDs.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from crossdock.core.decoding import prepare
+from crossdock.integrations import definition_files
+
+if TYPE_CHECKING:
+    from crossdock.db.database import Store
+    from crossdock.workflows.declared.model import Block, Step, Workflow
+
+#: How many DAG files there are (`dags/workflows_0.py` and so on); 500 workflows make about 30 in each.
+FILES = 16
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One step, as a task of the DAG."""
+
+    step: str
+    #: The steps that the task makes: its own, and those of a loop.
+    makes: list[str]
+    #: The integration that it calls; its tasks share a pool.
+    integration: str | None = None
+    #: The lists of steps inside that have tasks of their own, by their names: cases and branches.
+    inside: dict[str, list[Task]] = {}
+
+
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployed workflow, as its DAG needs it."""
+
+    workflow_id: str
+    version: int
+    title: str
+    description: str
+    #: Param → JSON Schema; what the schedule gives is its default.
+    params: dict[str, dict[str, Any]]
+    cron: str | None
+    timezone: str
+    #: The types of events that start it, or that its steps wait for.
+    events: list[str] = []
+    tasks: list[Task]
+
+
+prepare(list[Deployed])
+_decode = msgspec.json.Decoder(list[Deployed]).decode
+
+
+def file_of(workflow_id: str) -> int:
+    """Choose the DAG file, from 0, that builds the DAG of a workflow."""
+    return zlib.crc32(workflow_id.encode()) % FILES
+
+
+def file_name(file_no: int) -> str:
+    """Name a DAG file by its number."""
+    return f"workflows_{file_no}.py"
+
+
+def read(file_no: int, *, url: str | None = None) -> list[Deployed]:
+    """Read the workflows of one DAG file; none before the first `write`. *url* replaces the setting."""
+    snapshot = definition_files.read(_name(file_no), url=url)
+    return _decode(snapshot) if snapshot else []
+
+
+def event_types() -> tuple[str, ...]:
+    """Name the types of events that deployed workflows wait for."""
+    return tuple(sorted({name for file_no in range(FILES) for each in read(file_no) for name in each.events}))
+
+
+def write(store: Store, *, url: str | None = None) -> list[int]:
+    """
+    Write the snapshots of what is deployed, and return the numbers of those that changed. Idempotent.
+
+    Each is replaced as a whole, so that a reader sees the old or the new one. *url* replaces the setting
+    `HUB_DEFINITIONS_URL`.
+    """
+    from crossdock.app import workflows  # noqa: PLC0415  reads definitions, which no DAG file needs
+    from crossdock.workflows.declared import repository  # noqa: PLC0415  loads the database driver
+
+    with store.transaction() as work:
+        # Otherwise the older of two changes could be written last.
+        repository.lock_deployments(work)
+        found = [deployed_of(workflows.read(each.definition)) for each in repository.deployments(work)]
+        return write_snapshots(found, url=url)
+
+
+def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> list[int]:
+    """Divide *found* among the DAG files, write what differs, and return the numbers of those files."""
+    snapshots: list[list[Deployed]] = [[] for _ in range(FILES)]
+    for deployed in found:
+        snapshots[file_of(deployed.workflow_id)].append(deployed)
+    return [file_no for file_no, snapshot in enumerate(snapshots) if _write(file_no, snapshot, url)]
+
+
+def deployed_of(workflow: Workflow) -> Deployed:
+    """Build what the DAG of a workflow needs."""
+    from crossdock.workflows.declared.mappings import mapped  # noqa: PLC0415  as above
+    from crossdock.workflows.declared.triggers import event_types as event_types_of  # noqa: PLC0415
+
+    timer = next((trigger for trigger in workflow.triggers if trigger.cron is not None), None)
+    scheduled = mapped(dict(timer.given), {}) if timer is not None else {}
+    params = {
+        name: {**schema, "default": scheduled[name]} if name in scheduled else dict(schema)
+        for name, schema in workflow.params.items()
+    }
+    return Deployed(
+        workflow_id=workflow.id,
+        version=workflow.version,
+        title=workflow.title,
+        description=workflow.description,
+        params=params,
+        cron=timer.cron if timer is not None else None,
+        timezone=(timer.timezone if timer is not None else None) or "UTC",
+        events=sorted(event_types_of(workflow)),
+        tasks=_tasks(workflow.block),
+    )
+
+
+def _tasks(block: Block) -> list[Task]:
+    return [_task(step) for step in block.steps]
+
+
+def _task(step: Step) -> Task:
+    from crossdock.workflows.declared.model import Call, Fork, Loop, Switch, steps_in  # noqa: PLC0415  as above
+
+    match step.does:
+        case Call(called=called):
+            return Task(step=step.id, makes=[step.id], integration=called.integration)
+        case Switch(cases):
+            inside = {f"case_{number}": _tasks(case.block) for number, case in enumerate(cases, 1)}
+            return Task(step=step.id, makes=[step.id], inside=inside)
+        case Fork(branches):
+            return Task(step=step.id, makes=[step.id], inside={name: _tasks(block) for name, block in branches.items()})
+        case Loop(block=block):
+            # How many items there are is known when it runs.
+            return Task(step=step.id, makes=[step.id, *(inner.id for inner in steps_in(block))])
+    return Task(step=step.id, makes=[step.id])
+
+
+def _write(file_no: int, snapshot: Iterable[Deployed], url: str | None) -> bool:
+    content = msgspec.json.encode(list(snapshot))
+    known = definition_files.read(_name(file_no), url=url)
+    if known == content or (known is None and content == b"[]"):
+        return False
+    definition_files.replace(_name(file_no), content, url=url)
+    return True
+
+
+def _name(file_no: int) -> str:
+    return f"workflows-{file_no}.json"

@@ -1,0 +1,383 @@
+"""Use cases of executions of declared workflows: start one, see how far it is, cancel it, fix and retry it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from crossdock.core.errors import BadRequest, Conflict, NotFound, Terminal
+from crossdock.core.hints import Hint, HintId
+from crossdock.db.database import Store, Work
+from crossdock.integrations.actions.model import Document
+from crossdock.observability import audit, decisions
+from crossdock.observability.decisions import Decision, DecisionKind
+from crossdock.workflows import repository as engine_repository
+from crossdock.workflows import service as engine
+from crossdock.workflows.declared import answers, conditions, listeners_repository, repository
+from crossdock.workflows.declared.flow import DeclaredFlow, flow_name, version_in
+from crossdock.workflows.declared.model import Workflow
+from crossdock.workflows.declared.route import Shown, ShownState, step_of
+from crossdock.workflows.model import (
+    ENDED,
+    Driver,
+    Execution,
+    ExecutionState,
+    StepProgress,
+    progress_of,
+)
+
+
+class State(StrEnum):
+    """How far an execution is."""
+
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    #: A step has failed for good: what was done is undone, or a person has to decide.
+    FAILED = "FAILED"
+    #: Somebody had it undone.
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStatus:
+    """How far a step is. One in a loop or a handler has one for each time that it is made."""
+
+    step: str
+    #: The step, and which one of several: `write[3]`, or `tell@check` for a step that handles what `check` could not do.
+    name: str
+    state: ShownState
+    retries: int
+    message: str | None
+    began_at: datetime | None
+    ended_at: datetime | None
+    next_try_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far an execution is, and each of its steps."""
+
+    execution: Execution
+    workflow_id: str
+    version: int
+    run_id: str
+    state: State
+    steps: tuple[StepStatus, ...]
+
+
+class Flows(Protocol):
+    """The flows of declared workflows."""
+
+    def of(self, work: Work, name: str) -> DeclaredFlow:
+        """
+        Find a flow by its name.
+
+        Raises:
+            NotFound: there is no such version.
+
+        """
+
+
+class StepFailedForGood(Terminal):
+    """A step of a workflow has failed, and its retries are used up. Its dead letter is fixed and replayed."""
+
+
+def subject_of(workflow_id: str, run_id: str) -> str:
+    """Name what an execution is about: one run of a workflow, which is also the run of its DAG."""
+    return f"{workflow_id}/{run_id}"
+
+
+def execute(
+    work: Work,
+    flows: Flows,
+    workflow_id: str,
+    params: Mapping[str, Any],
+    *,
+    run_id: str,
+    driver: Driver,
+    actor: str,
+) -> Execution:
+    """
+    Start an execution of the version that is deployed. A second call with one *run_id* returns the first one's execution.
+
+    Raises:
+        NotFound: there is no such workflow.
+        Conflict: no version of it is deployed.
+        BadRequest: a param is missing, not declared, or not valid.
+
+    """
+    subject = subject_of(workflow_id, run_id)
+    if known := engine_repository.of_subject(work, subject):
+        return known[0]
+    flow = flows.of(work, flow_name(workflow_id, _deployed(work, workflow_id)))
+    given = params_of(flow.workflow, params)
+    started, _ = engine.start(work, flow, subject, given, driver=driver, actor=actor, is_woken=False)
+    detail = {"workflow": workflow_id, "version": flow.workflow.version}
+    audit.add(work, actor=actor, act="workflow.execute", subject=f"execution/{started.execution_id}", detail=detail)
+    return started
+
+
+def params_of(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Validate params, and fill in the defaults.
+
+    Raises:
+        BadRequest: one is missing, not declared, or not valid; the message names it, never its value.
+
+    """
+    given = {
+        **{name: schema["default"] for name, schema in workflow.params.items() if "default" in schema},
+        **params,
+    }
+    if missing := [name for name in workflow.params if name not in given]:
+        raise BadRequest(f"Params of {workflow.id} are missing: {', '.join(missing)}")
+    return answers.params_of(given, workflow)
+
+
+def status(work: Work, flows: Flows, execution_id: str) -> Status:
+    """
+    See how far an execution is.
+
+    Raises:
+        NotFound: there is no such execution.
+
+    """
+    execution = engine_repository.get(work, execution_id)
+    flow = _flow_of(work, flows, execution)
+    progress = progress_of(engine_repository.steps_of(work, execution_id))
+    shown = flow.way(execution, progress).shown
+    state = state_of(execution)
+    reached = {each.step for each in shown}
+    #: What a way that has ended did not come to, it will not come to.
+    rest = ShownState.PENDING if state is State.RUNNING else ShownState.SKIPPED
+    never = tuple(Shown(step.id, step.id, rest) for step in flow.workflow.steps() if step.id not in reached)
+    return Status(
+        execution=execution,
+        workflow_id=flow.workflow.id,
+        version=flow.workflow.version,
+        run_id=run_id_of(execution),
+        state=state,
+        steps=tuple(map(_step_status, (*shown, *never))),
+    )
+
+
+def state_of(execution: Execution) -> State:
+    """Say how far an execution is, in one word."""
+    match execution.state:
+        case ExecutionState.COMPLETED:
+            return State.COMPLETED
+        case ExecutionState.UNDONE:
+            return State.CANCELLED if execution.cancelled_by is not None else State.FAILED
+        case _:
+            return State.RUNNING if execution.waits_for is None else State.FAILED
+
+
+def run_id_of(execution: Execution) -> str:
+    """Read the ID of the run of the workflow's DAG."""
+    return execution.subject.partition("/")[2]
+
+
+def cancel(store: Store, execution_id: str, *, reason: str, actor: str) -> Execution:
+    """
+    Have everything undone that an execution did, also one that has completed.
+
+    Raises:
+        NotFound: there is no such execution.
+
+    """
+    _refuse_other(store, execution_id)
+    cancelled = engine.cancel(store, execution_id, reason=reason, actor=actor)
+    go_on_without_run(store, execution_id)
+    return cancelled
+
+
+def retry(
+    store: Store,
+    flows: Flows,
+    execution_id: str,
+    *,
+    newest: bool,
+    params: Mapping[str, Any] | None,
+    run_id: str,
+    reason: str,
+    actor: str,
+) -> Execution:
+    """
+    Retry the step for which an execution failed; return the execution that goes on.
+
+    One that was undone begins anew, as an execution of its own. One that waits goes on where it is: all that is done stays done.
+
+    Args:
+        store: The hub's database.
+        flows: The flows of declared workflows.
+        execution_id: The execution.
+        newest: Go on with the version that is deployed, not with the one that it began with.
+        params: Other params than it was given; None for the same.
+        run_id: Names the run of one that begins anew.
+        reason: Why, in the person's words.
+        actor: The person.
+
+    Raises:
+        NotFound: there is no such execution.
+        Conflict: it has not failed; or with the other version or params, something that it did would have no place in it.
+        BadRequest: a param is not valid.
+
+    """
+    with store.transaction() as work:
+        execution = engine_repository.lock(work, execution_id)
+        if execution.state is ExecutionState.UNDONE:
+            return _begin_anew(work, flows, execution, newest=newest, params=params, run_id=run_id, actor=actor)
+        if execution.state is ExecutionState.COMPLETED:
+            raise Conflict(f"{execution_id} is completed: there is nothing to retry")
+        if newest or params is not None:
+            _change(work, flows, execution, newest=newest, params=params)
+    retried = engine.retry(store, execution_id, reason=reason, actor=actor)
+    go_on_without_run(store, execution_id)
+    return retried
+
+
+def _begin_anew(
+    work: Work,
+    flows: Flows,
+    execution: Execution,
+    *,
+    newest: bool,
+    params: Mapping[str, Any] | None,
+    run_id: str,
+    actor: str,
+) -> Execution:
+    flow = _flow_of(work, flows, execution)
+    if newest:
+        flow = flows.of(work, flow_name(flow.workflow.id, _deployed(work, flow.workflow.id)))
+    given = params_of(flow.workflow, execution.input if params is None else params)
+    subject = subject_of(flow.workflow.id, run_id)
+    started, _ = engine.start(work, flow, subject, given, driver=Driver.EVENTS, actor=actor, is_woken=False)
+    detail = {"workflow": flow.workflow.id, "version": flow.workflow.version, "in place of": execution.execution_id}
+    audit.add(work, actor=actor, act="workflow.execute", subject=f"execution/{started.execution_id}", detail=detail)
+    return started
+
+
+def _change(work: Work, flows: Flows, execution: Execution, *, newest: bool, params: Mapping[str, Any] | None) -> None:
+    """Have a locked execution go on with another version or other params, if all that it did has its place there."""
+    flow = _flow_of(work, flows, execution)
+    if newest:
+        flow = flows.of(work, flow_name(flow.workflow.id, _deployed(work, flow.workflow.id)))
+    given = params_of(flow.workflow, execution.input if params is None else params)
+    rows = engine_repository.steps_of(work, execution.execution_id)
+    way = flow.way(replace(execution, input=given, flow=flow.name), progress_of(rows))
+    has_place = {step.name for step in way.route.steps}
+    if lost := sorted({row.step for row in rows} - has_place):
+        raise Conflict(
+            f"With that, {execution.execution_id} would not have done {', '.join(lost)}, which it did. "
+            "Retry it as it is, or cancel it and execute the workflow anew"
+        )
+    engine_repository.change(work, execution, flow.name, given)
+
+
+def decide(store: Store, decision: Decision, choice: str, reason: str, actor: str) -> None:
+    """
+    Answer a question that a workflow asks, and let it go on.
+
+    Raises:
+        AlreadyDecided: somebody has decided before.
+
+    """
+    execution_id, _, step = decision.subject.partition("/")
+    with store.transaction() as work:
+        engine_repository.lock(work, execution_id)
+        decisions.refuse_decided(work, decision.decision_id)
+        decisions.record(work, DecisionKind.WORKFLOW, decision.subject, choice, actor=actor)
+        detail = {"reason": reason, "step": step_of(step), "choice": choice}
+        audit.add(work, actor=actor, act="execution.decide", subject=f"execution/{execution_id}", detail=detail)
+        engine_repository.go_on_by_events(work, execution_id, step)
+
+
+def go_on_without_run(store: Store, execution_id: str) -> None:
+    """Have an execution go on at once, and without a run of its DAG: there is none, or it may have ended."""
+    with store.transaction() as work:
+        engine_repository.go_on_by_events(work, execution_id, "")
+
+
+def _deployed(work: Work, workflow_id: str) -> int:
+    found = repository.deployments(work, [workflow_id])
+    if found:
+        return found[0].version
+    if not repository.versions(work, workflow_id):
+        raise NotFound(f"There is no workflow {workflow_id!r}")
+    raise Conflict(f"No version of {workflow_id} is deployed", hint=Hint(HintId.DEPLOY_WORKFLOW, workflow_id))
+
+
+def _flow_of(work: Work, flows: Flows, execution: Execution) -> DeclaredFlow:
+    if version_in(execution.flow) is None:
+        raise NotFound(f"There is no execution of a workflow {execution.execution_id!r}")
+    return flows.of(work, execution.flow)
+
+
+def _refuse_other(store: Store, execution_id: str) -> None:
+    with store.transaction() as work:
+        execution = engine_repository.get(work, execution_id)
+    if version_in(execution.flow) is None:
+        raise NotFound(f"There is no execution of a workflow {execution_id!r}")
+
+
+def _step_status(shown: Shown) -> StepStatus:
+    row = shown.undo if shown.undo is not None and shown.undo.log else shown.act
+    return StepStatus(
+        step=shown.step,
+        name=shown.name,
+        state=shown.state,
+        retries=_retries(shown.act),
+        message=row.message if row is not None else None,
+        began_at=shown.act.began_at if shown.act is not None else None,
+        ended_at=row.ended_at if row is not None else None,
+        next_try_at=row.next_at if row is not None else None,
+    )
+
+
+def _retries(row: StepProgress | None) -> int:
+    """How often a step was tried after its first time."""
+    return max(len(row.log) - 1, 0) if row is not None else 0
+
+
+def is_over(execution: Execution) -> bool:
+    """Whether nothing more happens of it by itself."""
+    return execution.state in ENDED or execution.waits_for is not None
+
+
+def hear(work: Work, events: Sequence[Document]) -> int:
+    """Give events (`{id, type, source, subject, time, data}`) to the steps that wait for them; return how many were waiting."""
+    heard = 0
+    for event in events:
+        for listener in listeners_repository.waiting(work, [event["type"]]):
+            if listener.condition is None or _is_heard(listener.condition, {**listener.scope, "event": event}):
+                listeners_repository.hear(work, listener, event)
+                engine_repository.go_on_by_events(work, listener.execution_id, listener.step)
+                heard += 1
+    return heard
+
+
+def _is_heard(condition: str, scope: Mapping[str, Any]) -> bool:
+    """Whether the condition holds; one that cannot be evaluated for an event does not: it waits for one that it can."""
+    try:
+        return conditions.is_true(condition, scope)
+    except BadRequest:
+        return False
+
+
+def flow_names(work: Work, workflow_id: str) -> list[str]:
+    """
+    Name the flows of all versions of a workflow.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    known = repository.versions(work, workflow_id)
+    if not known:
+        raise NotFound(f"There is no workflow {workflow_id!r}")
+    return [flow_name(workflow_id, each.version) for each in known]

@@ -1,0 +1,331 @@
+"""
+The way of an execution through a declared workflow: its definition, read against how far its steps are.
+
+Nothing is kept of it: with the same definition and the same progress it is the same way, so any process can go on.
+What a condition, a list or a case says is evaluated anew each time; all that could say something else the second time
+(calls, waits, answers of people) is a step of the engine, whose output is read from its progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from crossdock.core.errors import BadRequest
+from crossdock.integrations.actions.model import Document
+from crossdock.workflows.declared import conditions, mappings
+from crossdock.workflows.declared.effects import Effects, Making, name_of
+from crossdock.workflows.declared.model import END, Block, Call, Catch, Fork, Loop, Step, Switch, Workflow
+from crossdock.workflows.machine import error_of, may_retry
+from crossdock.workflows.model import (
+    UNRESOLVED,
+    Direction,
+    Execution,
+    Outside,
+    Progress,
+    Route,
+    StepError,
+    StepKind,
+    StepProgress,
+)
+from crossdock.workflows.model import Step as EngineStep
+from crossdock.workflows.model import StepState as Known
+
+Scope = Mapping[str, Any]
+
+
+class ShownState(StrEnum):
+    """How far a step of a declared workflow is."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    #: Its handler ran, or the workflow is undone because of it.
+    FAILED = "FAILED"
+    #: Its retries are used up, and it is not undone by itself: a person has to decide.
+    PERMANENTLY_FAILED = "PERMANENTLY_FAILED"
+    SKIPPED = "SKIPPED"
+    COMPENSATED = "COMPENSATED"
+
+
+class Shown(NamedTuple):
+    """How far a step is: one of a loop or a handler by a name of its own."""
+
+    step: str
+    name: str
+    state: ShownState
+    #: Of a step that the engine made.
+    act: StepProgress | None = None
+    undo: StepProgress | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """The route of the engine, and how far each step is."""
+
+    route: Route
+    shown: tuple[Shown, ...]
+
+
+class _Stopped(Exception):
+    """The way goes no further for now: a step has not ended."""
+
+
+class _Failed(Exception):
+    """A step failed, and a handler takes it."""
+
+    def __init__(self, error: StepError, message: str, step: str) -> None:
+        self.error, self.message, self.step = error, message, step
+        super().__init__(message)
+
+
+class _Place(NamedTuple):
+    """Where in its loops and handlers a step is made."""
+
+    #: Of a step in a loop, the numbers of the items: `[0][2]`.
+    items: str = ""
+    #: Of a step of a handler, what it handles: `@authorise`.
+    handles: str = ""
+
+    def name(self, step: str, key: str | None = None) -> str:
+        return f"{step}{f'[{key}]' if key is not None else self.items}{self.handles}"
+
+
+def step_of(name: str) -> str:
+    """Read which step of the definition a step of the engine is: `write[3]@check` is `write`."""
+    return name.partition("@")[0].partition("[")[0]
+
+
+def way_of(workflow: Workflow, effects: Effects, execution: Execution, progress: Progress) -> Way:
+    """Find how far an execution is, and what comes next."""
+    walk = _Walk(workflow, effects, progress)
+    params = dict(execution.input)
+    with suppress(_Stopped):
+        walk.block(workflow.block, {"params": params, "steps": {}, "data": params}, _Place())
+    return Way(Route(tuple(walk.reached), tuple(walk.open)), tuple(walk.shown))
+
+
+class _Walk:
+    def __init__(self, workflow: Workflow, effects: Effects, progress: Progress) -> None:
+        self._workflow, self._effects, self._progress = workflow, effects, progress
+        self.reached: list[EngineStep] = []
+        self.open: list[EngineStep] = []
+        self.shown: list[Shown] = []
+        self._catches: list[Catch] = []
+        self._is_past_pivot = False
+
+    def block(self, block: Block, scope: Scope, place: _Place) -> Scope:
+        """Go through the steps of a list; give what can be read after it."""
+        places = {step.id: number for number, step in enumerate(block.steps)}
+        number = 0
+        while number < len(block.steps):
+            step = block.steps[number]
+            was_run, output, scope = self._step(step, scope, place)
+            scope = {
+                **scope,
+                "steps": {**scope["steps"], step.id: output},
+                "data": output if was_run else scope["data"],
+            }
+            if was_run and step.then == END:
+                break
+            number = places[step.then] if was_run and step.then is not None else number + 1
+        return scope
+
+    def _step(self, step: Step, scope: Scope, place: _Place) -> tuple[bool, Any, Scope]:
+        """Go through one step, or skip it; give its output, and the scope with what the steps inside it put out."""
+        try:
+            with self._caught(step.catch):
+                if step.condition is not None and not self._is_true(step, step.condition, scope, place):
+                    self._show(step, place, ShownState.SKIPPED)
+                    return False, None, scope
+                output, scope = self._does(step, scope, place)
+        except _Failed as failed:
+            if step.catch is None or not _takes(step.catch, failed.error):
+                raise
+            error = {"step": failed.step, "error": failed.error, "message": failed.message}
+            handler = self._workflow.handlers[step.catch.handler]
+            inside = place._replace(handles=f"@{place.name(step.id)}")
+            self.block(handler, {**scope, "data": error, "error": error}, inside)
+            return True, None, scope
+        return True, output, scope
+
+    @contextmanager
+    def _caught(self, catch: Catch | None) -> Iterator[None]:
+        """Know of a handler while the step it belongs to is made; it does not handle its own failures."""
+        if catch is None:
+            yield
+            return
+        self._catches.append(catch)
+        try:
+            yield
+        finally:
+            self._catches.pop()
+
+    def _does(self, step: Step, scope: Scope, place: _Place) -> tuple[Any, Scope]:
+        match step.does:
+            case Switch():
+                return self._switch(step, step.does, scope, place)
+            case Fork():
+                return self._fork(step, step.does, scope, place)
+            case Loop():
+                return self._loop(step, step.does, scope, place), scope
+        return self._made(step, scope, place), scope
+
+    def _switch(self, step: Step, switch: Switch, scope: Scope, place: _Place) -> tuple[Any, Scope]:
+        with self._shown_around(step, place):
+            for case in switch.cases:
+                if case.when is None or self._is_true(step, case.when, scope, place):
+                    after = self.block(case.block, scope, place)
+                    return after["data"], {**scope, "steps": after["steps"]}
+            return None, scope
+
+    def _fork(self, step: Step, fork: Fork, scope: Scope, place: _Place) -> tuple[Any, Scope]:
+        """Go through all branches; wait for those that are joined. What others put out is not read: it may come at any time."""
+        before = len(self.open)
+        steps, outputs, is_waiting = dict(scope["steps"]), {}, False
+        with self._shown_around(step, place):
+            for name, block in fork.branches.items():
+                is_joined = fork.join is None or name in fork.join
+                try:
+                    after = self.block(block, scope, place)
+                except _Stopped:
+                    is_waiting = is_waiting or is_joined
+                    continue
+                except _Failed:
+                    # What the other branches began ends; nothing new of them begins.
+                    self.open[before:] = [found for found in self.open[before:] if self._is_at_work(found)]
+                    raise
+                if is_joined:
+                    steps |= after["steps"]
+                    outputs[name] = after["data"]
+            if is_waiting:
+                raise _Stopped
+        return outputs, {**scope, "steps": steps}
+
+    def _loop(self, step: Step, loop: Loop, scope: Scope, place: _Place) -> list[Any]:
+        with self._shown_around(step, place):
+            items = self._items(step, loop, scope, place)
+            return [
+                self.block(
+                    loop.block,
+                    {**scope, loop.each: item, "data": item},
+                    place._replace(items=f"{place.items}[{number}]"),
+                )["data"]
+                for number, item in enumerate(items)
+            ]
+
+    def _items(self, step: Step, loop: Loop, scope: Scope, place: _Place) -> list[Any]:
+        try:
+            items = mappings.evaluate(loop.items, scope)
+        except BadRequest as error:
+            self._refuse(step, place, str(error))
+            return []
+        if isinstance(items, list) and len(items) <= (loop.at_most or 0):
+            return items
+        wrong = (
+            f"there are {len(items)} items; at_most is {loop.at_most}"
+            if isinstance(items, list)
+            else "it is not a list"
+        )
+        self._refuse(step, place, f"{loop.items}: {wrong}")
+        return []
+
+    def _is_true(self, step: Step, condition: str, scope: Scope, place: _Place) -> bool:
+        try:
+            return conditions.is_true(condition, scope)
+        except BadRequest as error:
+            self._refuse(step, place, str(error))
+            return False
+
+    def _refuse(self, step: Step, place: _Place, message: str) -> None:
+        """Have the engine record that a step cannot be made. If a person says that it is done, the way goes on without it."""
+        self._engine_step(step, place.name(step.id), self._effects.refusal(message))
+
+    def _made(self, step: Step, scope: Scope, place: _Place) -> Any:
+        """Give the output of a step that the engine makes."""
+        name = place.name(step.id)
+        if isinstance(step.does, Call) and step.does.key is not None:
+            try:
+                key = mappings.evaluate(step.does.key, scope)
+            except BadRequest as error:
+                self._refuse(step, place, str(error))
+                return None
+            name = place.name(step.id, name_of(key))
+        return self._engine_step(step, name, self._effects.making(self._workflow, step, scope))
+
+    def _engine_step(self, step: Step, name: str, making: Making) -> Document | None:
+        is_pivot = isinstance(step.does, Call) and step.does.pivot
+        before = StepKind.PIVOT if is_pivot else StepKind.COMPENSATABLE
+        made = EngineStep(
+            name=name,
+            kind=StepKind.RETRIABLE if self._is_past_pivot else before,
+            act=making.act,
+            undo=making.undo,
+            retry=making.retry,
+            undo_retry=making.undo_retry,
+            undo_resolves=making.undo_resolves,
+        )
+        self.reached.append(made)
+        known = self._progress.get((name, Direction.ACT))
+        if known is not None and known.state is Known.DONE:
+            self._is_past_pivot = self._is_past_pivot or is_pivot
+            self._show_made(step, made, known)
+            return known.output
+        error = error_of(known) if known is not None else None
+        if known is not None and error is not None and not may_retry(made, known) and self._is_caught(error):
+            self._show_made(step, made, known, is_caught=True)
+            raise _Failed(error, known.message or error, step.id)
+        self._show_made(step, made, known)
+        self.open.append(made)
+        raise _Stopped
+
+    def _is_caught(self, error: StepError) -> bool:
+        return any(_takes(catch, error) for catch in self._catches)
+
+    def _is_at_work(self, step: EngineStep) -> bool:
+        known = self._progress.get((step.name, Direction.ACT))
+        return known is not None and known.state in UNRESOLVED
+
+    @contextmanager
+    def _shown_around(self, step: Step, place: _Place) -> Iterator[None]:
+        """Show a step that has steps inside: it ends when they have ended."""
+        number = len(self.shown)
+        self._show(step, place, ShownState.RUNNING)
+        try:
+            yield
+        except _Failed:
+            self.shown[number] = self.shown[number]._replace(state=ShownState.FAILED)
+            raise
+        if self.shown[number].state is ShownState.RUNNING:
+            self.shown[number] = self.shown[number]._replace(state=ShownState.SUCCESS)
+
+    def _show(self, step: Step, place: _Place, state: ShownState) -> None:
+        self.shown.append(Shown(step.id, place.name(step.id), state))
+
+    def _show_made(self, step: Step, made: EngineStep, act: StepProgress | None, *, is_caught: bool = False) -> None:
+        undo = self._progress.get((made.name, Direction.UNDO))
+        self.shown.append(Shown(step.id, made.name, _state_of(made, act, undo, is_caught=is_caught), act, undo))
+
+
+def _takes(catch: Catch, error: StepError) -> bool:
+    """Whether a handler takes a failure; one of unknown outcome only if it says so."""
+    return error in catch.errors if catch.errors else error is not StepError.UNKNOWN
+
+
+def _state_of(made: EngineStep, act: StepProgress | None, undo: StepProgress | None, *, is_caught: bool) -> ShownState:
+    if undo is not None and undo.state is Known.DONE:
+        # What was only waited for is not undone: the wait was given up.
+        return ShownState.COMPENSATED if isinstance(made.act, Outside) else ShownState.SKIPPED
+    if undo is not None and error_of(undo) is not None and not may_retry(made, undo):
+        return ShownState.PERMANENTLY_FAILED
+    if act is None:
+        return ShownState.PENDING
+    if act.state is Known.DONE:
+        return ShownState.SUCCESS
+    if error_of(act) is None or may_retry(made, act):
+        return ShownState.RUNNING
+    is_stuck = made.kind is StepKind.RETRIABLE or act.state is Known.UNKNOWN
+    return ShownState.PERMANENTLY_FAILED if is_stuck and not is_caught else ShownState.FAILED

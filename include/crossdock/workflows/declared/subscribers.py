@@ -1,0 +1,73 @@
+"""Reactions to what happens to executions: one that failed is a dead letter, whose replay retries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import msgspec
+
+from crossdock.core.errors import Conflict
+from crossdock.core.log import logger
+from crossdock.db.database import Store
+from crossdock.events.dead_letters import repository as dead_letters
+from crossdock.events.model import Event
+from crossdock.workflows.declared import executions
+from crossdock.workflows.declared.events import WORKFLOW_FAILED, WorkflowFailed
+from crossdock.workflows.declared.executions import Flows, StepFailedForGood
+
+log = logger(__name__)
+
+#: The name of the subscriber.
+FAILED_EXECUTIONS = "failed_executions"
+
+_decode = msgspec.json.Decoder(WorkflowFailed).decode
+
+
+class FailedExecutions:
+    """Turns an execution that failed into a dead letter, and retries it when that is replayed."""
+
+    def __init__(self, open_store: Callable[[], AbstractContextManager[Store]], flows: Flows) -> None:
+        self._open_store, self._flows = open_store, flows
+
+    def deliver(self, events: Sequence[Event]) -> None:
+        """
+        Refuse what failed, so that it waits for a person; retry what a person replays. Idempotent.
+
+        Raises:
+            StepFailedForGood: it is delivered for the first time.
+            HubError: it cannot be retried with these params.
+
+        """
+        for event in events:
+            if event.type == WORKFLOW_FAILED.name:
+                with self._open_store() as store:
+                    self._retry(store, event)
+
+    def _retry(self, store: Store, event: Event) -> None:
+        failed = _decode(event.data)
+        with store.transaction() as work:
+            is_replay = dead_letters.is_there(work, FAILED_EXECUTIONS, event, cause=StepFailedForGood.__name__)
+        if not is_replay:
+            raise StepFailedForGood(f"{failed.workflow_id}: {failed.step} failed for good: {failed.message}")
+        try:
+            executions.retry(
+                store,
+                self._flows,
+                failed.execution_id,
+                newest=False,
+                params=failed.params,
+                run_id=f"replay__{event.id}",
+                reason=f"dead letter of event {event.id}",
+                actor="replay",
+            )
+        except Conflict as conflict:
+            if not self._goes_on(store, failed.execution_id):
+                raise
+            log.info("%s goes on already: %s", failed.execution_id, conflict)
+
+    def _goes_on(self, store: Store, execution_id: str) -> bool:
+        """Whether somebody has retried it otherwise, or this runs a second time."""
+        with store.transaction() as work:
+            found = executions.status(work, self._flows, execution_id)
+        return found.state in (executions.State.RUNNING, executions.State.COMPLETED)

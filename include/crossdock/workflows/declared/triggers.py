@@ -1,0 +1,99 @@
+"""What events do to declared workflows: they start executions, and are heard by steps that wait for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from crossdock.core.errors import BadRequest
+from crossdock.db.database import Work
+from crossdock.events.model import Event
+from crossdock.integrations.actions.model import Document
+from crossdock.workflows.declared import conditions, executions, mappings, repository
+from crossdock.workflows.declared.executions import Flows
+from crossdock.workflows.declared.flow import flow_name
+from crossdock.workflows.declared.model import Listen, Trigger, Workflow
+from crossdock.workflows.model import Driver
+
+#: The name of the subscriber.
+WORKFLOW_TRIGGERS = "workflow_triggers"
+_ACTOR = "event"
+
+
+class WorkflowTriggers:
+    """Starts the workflows whose trigger an event is, and gives it to the steps that wait for it."""
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+
+    def apply(self, work: Work, events: Sequence[Event]) -> None:
+        """
+        Start one execution for each event and workflow, whatever its number of deliveries.
+
+        Raises:
+            BadRequest: the params that a trigger gives are not valid: the event is a dead letter.
+
+        """
+        deployed = [
+            self._flows.of(work, flow_name(each.workflow_id, each.version)).workflow
+            for each in repository.deployments(work)
+        ]
+        for event in events:
+            seen = document_of(event)
+            for workflow in deployed:
+                if (trigger := _trigger_of(workflow, seen)) is not None:
+                    self._start(work, workflow, trigger, event, seen)
+        executions.hear(work, [document_of(event) for event in events])
+
+    def _start(self, work: Work, workflow: Workflow, trigger: Trigger, event: Event, seen: Document) -> None:
+        params: dict[str, Any] = mappings.mapped(dict(trigger.given), {"event": seen})
+        executions.execute(
+            work,
+            self._flows,
+            workflow.id,
+            params,
+            run_id=f"event__{event.id}",
+            # An event waits for no run of a DAG.
+            driver=Driver.EVENTS,
+            actor=_ACTOR,
+        )
+
+
+def document_of(event: Event) -> dict[str, Any]:
+    """Show an event as conditions and mappings see it."""
+    return {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "time": event.time.isoformat(),
+        "data": json.loads(event.data),
+    }
+
+
+def event_types(workflow: Workflow) -> set[str]:
+    """Name the types of the events that start a workflow, or that its steps wait for."""
+    return set(_event_types(workflow))
+
+
+def _event_types(workflow: Workflow) -> Iterator[str]:
+    for trigger in workflow.triggers:
+        if trigger.event is not None:
+            yield trigger.event
+    for step in workflow.steps():
+        if isinstance(step.does, Listen):
+            yield step.does.event
+
+
+def _trigger_of(workflow: Workflow, seen: Document) -> Trigger | None:
+    """Find the first trigger that takes an event. A condition that cannot be evaluated for it takes it not."""
+    for trigger in workflow.triggers:
+        if trigger.event != seen["type"]:
+            continue
+        try:
+            if trigger.where is None or conditions.is_true(trigger.where, {"event": seen}):
+                return trigger
+        except BadRequest:
+            continue
+    return None

@@ -1,0 +1,351 @@
+"""Executions of declared workflows on a real database: they do what the test run shows, and keep what the engine promises."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from crossdock.core.errors import BadRequest, Conflict
+from crossdock.db.database import Store
+from crossdock.observability import decisions
+from crossdock.workflows import service as engine
+from crossdock.workflows.declared import executions, listeners_repository, trial
+from crossdock.workflows.declared.answers import Answer, Status
+from crossdock.workflows.declared.model import Workflow
+from crossdock.workflows.declared.trial_model import StepState as TrialStepState
+from crossdock.workflows.model import ExecutionState
+from tests.workflows.declared.systems import (
+    HUB,
+    Systems,
+    answers,
+    begun,
+    flows_of,
+    go_on,
+    let_time_pass,
+    states,
+)
+from tests.workflows.declared.test_trial import example, parsed
+
+FAILED, DECLINED, REFUSED, UNKNOWN = (
+    Answer(status, message="because") for status in (Status.FAILED, Status.DECLINED, Status.REFUSED, Status.UNKNOWN)
+)
+ORDER = {
+    "reference": "R-1",
+    "email": "ada@example.com",
+    "sku": "SKU-1",
+    "amount_minor": 4200,
+    "payment_method": "pm_card_visa",
+}
+PAID = {
+    "payment_ref": "pi_1",
+    "state": "authorised",
+}
+
+
+def workflow(text: str, *, version: int = 1, head: str = "") -> Workflow:
+    return parsed(
+        f"schema: crossdock.workflow/1\nid: w2\nversion: {version}\ntitle: T\n"
+        f"integrations: {{crm: hubspot, payments: stripe, mails: smtp_relay}}\n{head}do:\n{text}"
+    )
+
+
+READ = "  - {id: %s, call: crm.find_customer, with: {key: %s}}\n"
+
+
+def read(name: str, key: str = "\"'ada@example.com'\"") -> str:
+    return READ % (name, key)
+
+
+#: Step → the answers of its tries: what becomes of the order flow.
+FATES: dict[str, dict[str, list[Answer]]] = {
+    "all is well": {},
+    "a read fails twice": answers(check_inventory=[FAILED, FAILED]),
+    "a read fails for good": answers(check_inventory=[FAILED] * 10),
+    "the payment is declined": answers(authorise=[DECLINED]),
+    "the payment is refused": answers(authorise=[REFUSED]),
+    "the payment is unknown, then known": answers(authorise=[UNKNOWN]),
+    "the capture is refused": answers(capture=[REFUSED]),
+    "the capture fails for good": answers(capture=[FAILED] * 10),
+    "the mail fails for good": answers(confirm=[FAILED] * 10),
+}
+
+
+class TestAsTheTestRunShows:
+    @pytest.mark.parametrize("fate", FATES)
+    def test_each_step_of_the_order_flow_ends_as_in_its_test_run(self, store: Store, fate: str) -> None:
+        order_flow = example("order_flow")
+        shown = trial.run(order_flow, HUB, ORDER, FATES[fate])
+        expected: dict[str, str] = {}
+        for step in shown.steps:
+            expected[step.step] = str(step.state) if not step.is_undo else str(TrialStepState.COMPENSATED)
+
+        systems = Systems({name: list(given) for name, given in FATES[fate].items()})
+        flows = flows_of(systems, order_flow)
+        execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+        ended = go_on(store, flows, execution_id)
+
+        found = {
+            name.partition("@")[0]: state
+            for name, state in states(store, flows, execution_id).items()
+            if name.partition("@")[0] in expected
+        }
+        assert found == expected
+        assert (ended.state is ExecutionState.COMPLETED) == (str(shown.state) == "COMPLETED")
+
+    def test_it_sends_what_the_test_run_says_that_it_sends(self, store: Store) -> None:
+        order_flow = example("order_flow")
+        shown = trial.run(order_flow, HUB, ORDER, {})
+        requests = [tried.request["input"] for step in shown.steps for tried in step.tries if tried.request]
+
+        systems = Systems()
+        flows = flows_of(systems, order_flow)
+        go_on(store, flows, begun(store, flows["workflow.order_flow.v1"], **ORDER))
+
+        assert systems.inputs == requests
+
+
+class TestParams:
+    def test_a_missing_param_is_named(self) -> None:
+        with pytest.raises(BadRequest, match="Params of order_flow are missing: sku, amount_minor"):
+            executions.params_of(
+                example("order_flow"), {"reference": "R", "email": "a@b.example", "payment_method": "p"}
+            )
+
+    def test_a_default_is_filled_in(self) -> None:
+        assert executions.params_of(example("order_flow"), ORDER)["currency"] == "EUR"
+
+    def test_a_wrong_one_is_named_without_its_value(self) -> None:
+        with pytest.raises(BadRequest, match="/amount_minor") as refused:
+            executions.params_of(example("order_flow"), {**ORDER, "amount_minor": "secret"})
+        assert "secret" not in str(refused.value)
+
+
+class TestLogic:
+    def test_a_loop_makes_its_steps_for_each_item_and_a_key_names_the_effect(self, store: Store) -> None:
+        systems = Systems()
+        flows = flows_of(
+            systems,
+            workflow(
+                "  - id: each\n    for: {each: email, in: params.emails, at_most: 5}\n    do:\n"
+                "      - {id: find, call: crm.find_customer, with: {key: email}}\n",
+                head="params: {emails: {type: array, items: {type: string, maxLength: 254}}}\n",
+            ),
+        )
+        execution_id = begun(store, flows["workflow.w2.v1"], emails=["a@b.example", "c@d.example"])
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert systems.inputs == [{"key": "a@b.example"}, {"key": "c@d.example"}]
+        assert states(store, flows, execution_id) == {"each": "SUCCESS", "find[0]": "SUCCESS", "find[1]": "SUCCESS"}
+
+    def test_a_list_that_is_too_long_is_refused_and_named(self, store: Store) -> None:
+        flows = flows_of(
+            Systems(),
+            workflow(
+                "  - id: each\n    for: {each: number, in: params.numbers, at_most: 2}\n    do:\n      - {id: keep, set: {n: number}}\n",
+                head="params: {numbers: {type: array, items: {type: integer}}}\n",
+            ),
+        )
+        execution_id = begun(store, flows["workflow.w2.v1"], numbers=[1, 2, 3])
+
+        ended = go_on(store, flows, execution_id)
+        assert ended.state is ExecutionState.UNDONE
+        assert ended.reason == "each: params.numbers: there are 3 items; at_most is 2"
+
+    def test_branches_do_not_wait_for_each_other(self, store: Store) -> None:
+        systems = Systems(answers(slow=[FAILED]))
+        flows = flows_of(systems, FORKED)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+
+        engine.advance(store, flows, execution_id)
+        assert [step for step, _ in systems.calls] == ["slow", "quick"]
+        assert states(store, flows, execution_id)["after"] == "PENDING"
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert [step for step, _ in systems.calls] == ["slow", "quick", "slow", "after"]
+
+    def test_a_failed_branch_undoes_what_the_other_did(self, store: Store) -> None:
+        paying = (
+            "  - id: both\n    fork:\n      branches:\n"
+            "        pay:\n          do:\n            - id: authorise\n              call: payments.authorise\n"
+            "              with: {reference: \"'R'\", amount_minor: 1, currency: \"'EUR'\", payment_method: \"'pm'\"}\n"
+            "              undo: {call: payments.void, with: {payment_ref: output.payment_ref, reference: \"'R'\"}}\n"
+            "        look:\n          do:\n            - {id: look, call: crm.find_customer, with: {key: \"'a@b.example'\"}}\n"
+        )
+        systems = Systems(answers(look=[REFUSED]))
+        flows = flows_of(systems, workflow(paying))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
+        assert [action for _, action in systems.calls] == ["authorise", "find_customer", "void"]
+        assert states(store, flows, execution_id)["authorise"] == "COMPENSATED"
+
+    def test_a_wait_takes_its_time_and_no_process(self, store: Store) -> None:
+        flows = flows_of(Systems(), workflow("  - {id: pause, wait: 2h}\n" + read("after")))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+
+        waiting = engine.advance(store, flows, execution_id)
+        assert waiting.next_at is not None
+        assert (waiting.next_at - waiting.read_at).total_seconds() == pytest.approx(7200, abs=5)
+        assert states(store, flows, execution_id) == {"pause": "RUNNING", "after": "PENDING"}
+
+        let_time_pass(store, execution_id)
+        assert engine.advance(store, flows, execution_id).state is ExecutionState.COMPLETED
+
+
+FORKED = workflow(
+    "  - id: both\n    fork:\n      branches:\n"
+    "        one: {do: [{id: slow, call: crm.find_customer, with: {key: \"'a@b.example'\"}}]}\n"
+    "        two: {do: [{id: quick, call: crm.find_customer, with: {key: \"'a@b.example'\"}}]}\n" + read("after")
+)
+ASKING = workflow(
+    "  - id: ask\n    decide: {question: Go on?, options: [go, stop], default: stop}\n    timeout: 1d\n"
+    '  - {id: halt, if: steps.ask.option == "stop", raise: Somebody stopped it}\n' + read("after")
+)
+LISTENING = workflow(
+    "  - id: hear\n    listen: {event: crossdock.order.confirmed, where: event.subject == params.order}\n    timeout: 1h\n"
+    + read("after"),
+    head="params: {order: {type: string}}\n",
+)
+
+
+class TestPeople:
+    def test_it_waits_for_a_person_and_goes_on_with_their_answer(self, store: Store) -> None:
+        flows = flows_of(Systems(), ASKING)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        engine.advance(store, flows, execution_id)
+
+        with store.transaction() as work:
+            (asked,) = decisions.find(work)
+        assert (asked.question, asked.choices, asked.about) == ("T: Go on?", ("go", "stop"), execution_id)
+
+        executions.decide(store, asked, "go", "looks well", "ada")
+        ended = engine.advance(store, flows, execution_id)
+        assert ended.state is ExecutionState.COMPLETED
+        assert states(store, flows, execution_id) == {"ask": "SUCCESS", "halt": "SKIPPED", "after": "SUCCESS"}
+
+    def test_without_an_answer_the_default_counts_and_nobody_is_asked_any_more(self, store: Store) -> None:
+        flows = flows_of(Systems(), ASKING)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
+        with store.transaction() as work:
+            assert decisions.find(work) == []
+
+    def test_a_cancelled_execution_asks_nobody(self, store: Store) -> None:
+        flows = flows_of(Systems(), ASKING)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        engine.advance(store, flows, execution_id)
+
+        executions.cancel(store, execution_id, reason="wrong one", actor="ada")
+        assert engine.advance(store, flows, execution_id).state is ExecutionState.UNDONE
+        with store.transaction() as work:
+            assert decisions.find(work) == []
+            assert executions.status(work, flows, execution_id).state is executions.State.CANCELLED
+
+
+class TestEvents:
+    def test_it_hears_only_the_event_that_it_waits_for(self, store: Store) -> None:
+        flows = flows_of(Systems(), LISTENING)
+        execution_id = begun(store, flows["workflow.w2.v1"], order="ord_1")
+        engine.advance(store, flows, execution_id)
+
+        with store.transaction() as work:
+            executions.hear(work, [{"type": "crossdock.order.confirmed", "subject": "ord_2", "data": {}}])
+        assert engine.advance(store, flows, execution_id).state is ExecutionState.RUNNING
+
+        with store.transaction() as work:
+            executions.hear(work, [{"type": "crossdock.order.confirmed", "subject": "ord_1", "data": {}}])
+        assert engine.advance(store, flows, execution_id).state is ExecutionState.COMPLETED
+        with store.transaction() as work:
+            assert listeners_repository.waiting(work, ["crossdock.order.confirmed"]) == []
+
+    def test_what_does_not_come_in_time_fails_the_step(self, store: Store) -> None:
+        flows = flows_of(Systems(), LISTENING)
+        ended = go_on(store, flows, begun(store, flows["workflow.w2.v1"], order="ord_1"))
+
+        assert ended.state is ExecutionState.UNDONE
+        assert "no crossdock.order.confirmed came within 3600 s" in (ended.reason or "")
+
+
+class TestFailures:
+    def stuck(self, store: Store) -> tuple[Any, Systems, str]:
+        """Execute the order flow up to a mail that cannot be sent, after its pivot."""
+        systems = Systems(answers(confirm=[FAILED] * 6))
+        flows = flows_of(systems, example("order_flow"))
+        execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+        go_on(store, flows, execution_id)
+        return flows, systems, execution_id
+
+    def failed_events(self, store: Store) -> list[dict[str, Any]]:
+        with store.transaction() as work:
+            rows = work.execute("SELECT data::text FROM event WHERE type = 'crossdock.workflow.failed'").fetchall()
+        return [json.loads(row[0]) for row in rows]
+
+    def test_a_step_after_the_pivot_has_failed_for_good_when_its_retries_are_used_up(self, store: Store) -> None:
+        flows, systems, execution_id = self.stuck(store)
+
+        with store.transaction() as work:
+            found = executions.status(work, flows, execution_id)
+        confirm = next(step for step in found.steps if step.name == "confirm")
+        assert (found.state, confirm.state, confirm.retries) == ("FAILED", "PERMANENTLY_FAILED", 5)
+        (event,) = self.failed_events(store)
+        assert (event["step"], event["error"], event["execution_id"]) == ("confirm", "failed", execution_id)
+        assert "void" not in [action for _, action in systems.calls]
+
+    def test_retried_with_other_params_it_goes_on_where_it_is(self, store: Store) -> None:
+        flows, systems, execution_id = self.stuck(store)
+        calls = len(systems.calls)
+        executions.retry(
+            store,
+            flows,
+            execution_id,
+            newest=False,
+            params={**ORDER, "email": "bob@example.com"},
+            run_id="run_2",
+            reason="wrong address",
+            actor="ada",
+        )
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert [step for step, _ in systems.calls[calls:]] == ["confirm"]
+        assert systems.inputs[-1]["to"] == {"address": "bob@example.com"}
+
+    def test_params_with_which_something_done_would_have_no_place_are_refused(self, store: Store) -> None:
+        systems = Systems(answers(second=[FAILED] * 6))
+        text = "  - {id: first, if: params.go, call: crm.find_customer, with: {key: \"'a@b.example'\"}}\n"
+        pivot = (
+            "  - id: charge\n    call: payments.capture\n    pivot: true\n"
+            "    with: {payment_ref: \"'pi_1'\", reference: \"'R'\", amount_minor: 1, currency: \"'EUR'\"}\n"
+        )
+        flows = flows_of(systems, workflow(text + pivot + read("second"), head="params: {go: {type: boolean}}\n"))
+        execution_id = begun(store, flows["workflow.w2.v1"], go=True)
+        go_on(store, flows, execution_id)
+
+        with pytest.raises(Conflict, match="would not have done first, which it did"):
+            executions.retry(
+                store, flows, execution_id, newest=False, params={"go": False}, run_id="r", reason="-", actor="ada"
+            )
+
+    def test_what_was_undone_begins_anew_and_is_an_execution_of_its_own(self, store: Store) -> None:
+        systems = Systems(answers(capture=[REFUSED]))
+        flows = flows_of(systems, example("order_flow"))
+        execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+        assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
+        assert [event["step"] for event in self.failed_events(store)] == ["capture"]
+
+        anew = executions.retry(
+            store, flows, execution_id, newest=False, params=None, run_id="run_2", reason="-", actor="ada"
+        )
+        assert anew.execution_id != execution_id
+        assert go_on(store, flows, anew.execution_id).state is ExecutionState.COMPLETED
+
+    def test_a_cancelled_execution_is_no_failure(self, store: Store) -> None:
+        flows = flows_of(Systems(), example("order_flow"))
+        execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+        go_on(store, flows, execution_id)
+        executions.cancel(store, execution_id, reason="customer's wish", actor="ada")
+
+        go_on(store, flows, execution_id)
+        assert self.failed_events(store) == []
