@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -28,7 +29,13 @@ from crossdock.core.ids import order_dag
 from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
-app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Orders placed at the hub.")
+
+class _Commands(CommandGroup):
+    #: To cancel is what the API calls it; here it is said what that does.
+    meant: ClassVar[Mapping[str, str]] = {"cancel": "./hub order compensate ID --reason REASON"}
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Orders placed at the hub.")
 
 _OUTCOMES = ("done", "refused", "failed")
 OrderId = Annotated[str, typer.Argument(help="ID, as ./hub order list shows it.")]

@@ -18,9 +18,12 @@ from crossdock.cli.selection import (
     FEW,
     Cause,
     Changes,
+    DiscardedIds,
+    DiscardReason,
     Everything,
     File,
     Like,
+    Yes,
     changes_from,
     edit_from,
     refuse_unknown_state,
@@ -254,14 +257,26 @@ def replay(
     show_end(ended, "loaded", "To see what failed again: ./hub quarantine list", as_json=as_json)
 
 
-selection.add_discard(
-    app,
-    "items",
-    "/quarantine-discards",
-    "item_ids",
-    doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.\n\n"
-    'Example: ./hub quarantine discard 11 12 --reason "no longer sold"',
-)
+@app.command("discard")
+def discard(
+    ids: DiscardedIds = None,
+    *,
+    reason: DiscardReason,
+    cause: Cause = None,
+    everything: Everything = False,
+    like: Like = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Close items permanently: these versions of the records are not wanted. The records themselves are kept.
+
+    Example: ./hub quarantine discard 11 12 --reason "no longer sold"
+    """
+    chosen = selection_of(ids, cause=cause, everything=everything, ids_field="item_ids", like=like)
+    selection.discard(
+        {**chosen, "reason": reason}, "items", "/quarantine-discards", "item_ids", yes=yes, as_json=as_json
+    )
 
 
 def _values(group: dict[str, Any]) -> str:
