@@ -13,6 +13,7 @@ import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import shown
 from crossdock.cli.journeys import Most, Platform, Since, show_journey
@@ -38,7 +39,10 @@ class _Commands(CommandGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Orders placed at the hub.")
 
 _OUTCOMES = ("done", "refused", "failed")
-OrderId = Annotated[str, typer.Argument(help="ID, as ./hub order list shows it.")]
+OrderId = Annotated[
+    str,
+    typer.Argument(help="ID, as ./hub order list shows it.", autocompletion=ids_of("/orders", "orders", "order_id")),
+]
 Reason = Annotated[str, typer.Option(help="Why. Kept in the audit trail.")]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from crossdock.cli import console, instants, selection
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of, streams
 from crossdock.cli.consent import confirm
 from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
@@ -38,12 +39,13 @@ app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="List, edit, preview, replay and discard rejected records."
 )
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
-ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")]
+_item_ids = ids_of("/quarantine", "items", "item_id")
+ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list", autocompletion=_item_ids)]
 
 
 @app.command("list")
 def list_items(
-    stream: Annotated[str | None, typer.Option(help="Only items of this stream.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only items of this stream.", autocompletion=streams)] = None,
     cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Only what this run rejected; its ID: ./hub runs")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
@@ -145,7 +147,10 @@ def _step_line(step: dict[str, Any]) -> str:
 
 @app.command("fix")
 def fix(
-    item_id: Annotated[int | None, typer.Argument(help="Item ID; to list them: ./hub quarantine list")] = None,
+    item_id: Annotated[
+        int | None,
+        typer.Argument(help="Item ID; to list them: ./hub quarantine list", autocompletion=_item_ids),
+    ] = None,
     changes: Changes = None,
     file: File = None,
     like: Like = None,
@@ -240,7 +245,9 @@ def _show_verdict(item_id: int, failures: list[dict[str, Any]], *, is_edited: bo
 
 @app.command("replay")
 def replay(
-    item_ids: Annotated[list[int] | None, typer.Argument(help="IDs of the items to replay.")] = None,
+    item_ids: Annotated[
+        list[int] | None, typer.Argument(help="IDs of the items to replay.", autocompletion=_item_ids)
+    ] = None,
     cause: Cause = None,
     everything: Everything = False,
     like: Like = None,
