@@ -203,7 +203,7 @@ VIEWS = (
             _SOLD,
             Column(
                 "warehouse_id",
-                "The warehouse, as `./hub warehouses list` and orders name it.",
+                "The warehouse, by the ID under which it is declared and orders name it.",
                 "inventory.integration || coalesce(':' || nullif(supply_channel, ''), '')",
             ),
         ),
