@@ -33,6 +33,15 @@ def test_some_items_are_discarded_by_id(hub: Hub, store: Store) -> None:
     assert Triage(store).states() == ["discarded", "discarded", "open"]
 
 
+def test_all_like_one_are_discarded_and_it_is_said_once(hub: Hub, store: Store) -> None:
+    first, *_ = rejected(store, 3)
+    Triage(store).sync(entry(id="other", quantityOnStock=-3))
+    ended = hub("quarantine", "discard", "--all-like", first, "--reason", "no longer sold")
+
+    assert ended.text.count("Discarded 3 of 3 items") == 1
+    assert sorted(Triage(store).states()) == ["discarded"] * 3 + ["open"]
+
+
 def test_many_are_counted_first_and_need_a_yes(hub: Hub, store: Store) -> None:
     rejected(store, 11)
     words = ("quarantine", "discard", "--cause", "sku_is_present", "--reason", "no longer sold")

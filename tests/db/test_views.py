@@ -124,9 +124,11 @@ def test_stock_has_the_name_of_its_warehouse(owner: psycopg.Connection) -> None:
         )
     owner.execute("INSERT INTO warehouse (warehouse_id, name) VALUES ('/integrations/shop_eu:4f1c', 'Lyon')")
     owner.execute("INSERT INTO warehouse (warehouse_id, name) VALUES ('/integrations/shop_eu', 'Newark')")
-    shown = owner.execute("SELECT entry_id, warehouse_name FROM crossdock.inventory ORDER BY entry_id").fetchall()
+    shown = owner.execute(
+        "SELECT entry_id, warehouse_id, warehouse_name FROM crossdock.inventory ORDER BY entry_id"
+    ).fetchall()
 
-    assert shown == [("e-1", "Lyon"), ("e-2", "Newark"), ("e-3", None)]
+    assert shown == [("e-1", "shop_eu:4f1c", "Lyon"), ("e-2", "shop_eu", "Newark"), ("e-3", "shop_eu:nameless", None)]
 
 
 def test_what_is_available_is_without_what_the_hub_holds_or_sold(owner: psycopg.Connection) -> None:

@@ -124,6 +124,17 @@ def test_everybody_can_read_every_page(busy: Store, pages: Hub, browser: Browser
         assert [said for said in screen.complaints if "404" not in said] == []
 
 
+def test_no_page_is_wider_than_a_telephone(busy: Store, pages: Hub, browser: Browser) -> None:
+    """Whoever is woken opens the link of a message there. A table scrolls by itself."""
+    with screen_of(browser, pages, "otto", width=420) as screen:
+        wide = []
+        for path in paths(busy):
+            screen.open(path)
+            if screen.is_wider_than_the_window():
+                wide.append(path)
+        assert wide == []
+
+
 def test_the_pictures_of_the_docs_are_taken(busy: Store, pages: Hub, browser: Browser, tmp_path: Path) -> None:
     """`HUB_PICTURES=1 ./hub test tests/web/test_in_a_browser.py` writes them anew."""
     folder = PICTURES if os.environ.get("HUB_PICTURES") else tmp_path

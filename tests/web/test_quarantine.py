@@ -108,6 +108,7 @@ class TestOneRecord:
         assert "available_is_not_above_stock" in verdict(entry(id="a", sku="SKU-a", quantityOnStock=1).decode())
         assert "is not JSON" in verdict("{")
         assert "has another id" in verdict(entry(id="b").decode())
+        assert "`" not in verdict(entry(id="b").decode()), "a person reads code as code"
         assert query(hub_store, "SELECT edited FROM quarantine_item") == [(None,)]
 
     def test_it_is_fixed_and_replayed(self, hub_store: Store, otto: Visitor) -> None:

@@ -20,6 +20,7 @@ from crossdock.app.journey_repository import Entry
 from crossdock.app.journeys import Journey, Money, Subject
 from crossdock.app.personal_data import MASK
 from crossdock.commerce.inventory.reservation_repository import Hold, HoldState
+from crossdock.commerce.inventory.warehouse_repository import name_of
 from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.core.roles import Caller, Role
 from crossdock.integrations.model import INTEGRATION_ID
@@ -59,7 +60,7 @@ class PaymentOfOrder(BaseModel):
 
 class HoldOfOrder(BaseModel):
     sku: str
-    warehouse_id: str
+    warehouse_id: str = Field(description="As in `/warehouses`.")
     quantity: int
     state: HoldState
     expires_at: datetime | None
@@ -162,4 +163,10 @@ def _payment(money: Money) -> PaymentOfOrder:
 
 
 def _hold(hold: Hold) -> HoldOfOrder:
-    return HoldOfOrder.model_validate(hold, from_attributes=True)
+    return HoldOfOrder(
+        sku=hold.sku,
+        warehouse_id=name_of(hold.warehouse_id),
+        quantity=hold.quantity,
+        state=hold.state,
+        expires_at=hold.expires_at,
+    )

@@ -176,7 +176,7 @@ SELECT min(posted_at), 'posting:' || lpad(entry_id::text, 18, '0'), NULL, 'posti
 _HOLDS = """
 SELECT (was->>'at')::timestamptz, concat_ws(':', 'stock', md5(concat_ws('/', order_id, sku, warehouse_id)), lpad(number::text, 6, '0')),
        NULL, 'stock', was->>'state', state, NULL, NULL, order_id,
-       json_build_object('sku', sku, 'warehouse', warehouse_id, 'quantity', (was->>'quantity')::bigint)
+       json_build_object('sku', sku, 'warehouse_id', regexp_replace(warehouse_id, '^/integrations/', ''), 'quantity', (was->>'quantity')::bigint)
   FROM stock_hold CROSS JOIN LATERAL jsonb_array_elements(log) WITH ORDINALITY AS logged (was, number) WHERE {of}"""
 
 _MAILS = """

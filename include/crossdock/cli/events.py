@@ -144,7 +144,7 @@ def replay(
     key: Key = None,
     silent: Silent = False,
     subscriber: Annotated[str | None, typer.Option("--to", help="Only to this subscriber; by default to all.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Events per second at most.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second at most.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Replay them; without it, they are only counted.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -139,7 +139,8 @@ def doctor(as_json: Json = False) -> None:
         console.show_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
-            (console.success if check.ok else console.error)(f"{check.name}: {check.found}")
+            mark = console.notice if check.is_notice else console.success if check.ok else console.error
+            mark(f"{check.name}: {check.found}")
             if check.fix:
                 console.say(f"    → {check.fix}")
     if not ok:

@@ -201,6 +201,11 @@ VIEWS = (
             ),
             _HELD,
             _SOLD,
+            Column(
+                "warehouse_id",
+                "The warehouse, by the ID under which it is declared and orders name it.",
+                "inventory.integration || coalesce(':' || nullif(supply_channel, ''), '')",
+            ),
         ),
     ),
     View(

@@ -61,6 +61,8 @@ class Check:
     found: str
     #: What to do about it; None when it is fine.
     fix: str | None = None
+    #: Nothing is broken, and a person should know: no tick, and no failure.
+    is_notice: bool = False
 
 
 def examine() -> list[Check]:
@@ -75,7 +77,7 @@ def examine() -> list[Check]:
     # What does not run or answer yet is no fault, and to stop and start it would begin anew.
     found = list(chain.from_iterable(_safely(check) for check in _OF_THE_MACHINE))
     fix = "Wait for it, then run ./hub doctor again: what runs is checked when all of it does."
-    return [*found, Check("stack", ok=True, found=f"it is {start.sentence}", fix=fix)]
+    return [*found, Check("stack", ok=True, found=f"it is {start.sentence}", fix=fix, is_notice=True)]
 
 
 def _safely(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
@@ -391,8 +393,11 @@ def _alerts() -> Iterator[Check]:
         waiting, since = repository.backlog(work)
     fix = None if holder else f"./hub up starts it. Its log: {processes.log_of('alert-sender')}"
     yield Check("alert sender", holder is not None, f"{holder} is at work" if holder else "nobody sends alerts", fix)
-    found = f"{len(routes)} routes" if routes else "no route: nobody gets an alert. See ./hub alerts routes add"
-    yield Check("alert routes", ok=True, found=found)
+    if routes:
+        yield Check("alert routes", ok=True, found=f"{len(routes)} routes")
+    else:
+        add = "To add one: ./hub alerts routes add"
+        yield Check("alert routes", ok=True, found="no route: nobody gets an alert", fix=add, is_notice=True)
     is_late = since is not None and datetime.now(UTC) - since > _LONG_WAIT
     found = f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M}" if since else "none wait"
     fix = "./hub alerts messages says why" if is_late else None

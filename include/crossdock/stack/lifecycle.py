@@ -209,7 +209,6 @@ def down(progress: Progress = lambda _: None) -> list[str]:
         turns.announce_stop()
         ended = _stop(_ALL) + ended
         turns.forget_stop()
-        progress(f"Stopped {', '.join(ended)}" if ended else "Nothing was running")
         return ended
 
 

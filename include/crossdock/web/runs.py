@@ -185,6 +185,7 @@ def _waterfall(found: Run, steps: Sequence[Step]) -> list[dict[str, Any]]:
                 "records": step.records,
                 "start": start,
                 "width": end - start,
+                "from_s": 0.0 if step.name == "pages" else (first - began).total_seconds(),
                 "until_s": (last - began).total_seconds(),
             }
         )

@@ -17,6 +17,7 @@ from crossdock.db import leases
 from crossdock.db.database import Store, StoreRefused, StoreUnavailable
 from crossdock.sync import batches, ledger
 from crossdock.sync.model import Mode, RunState, SyncRequest
+from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
@@ -93,6 +94,19 @@ def test_an_edited_record_goes_into_the_hub_and_its_item_is_closed(anna: Triage)
     assert anna.stock() == {"a": (3, 5)}
     assert anna.states() == ["replayed"]
     assert query(anna.store, "SELECT count(*) FROM event") == [(1,)]
+
+
+def test_what_is_closed_is_neither_edited_nor_selected_and_says_so(anna: Triage) -> None:
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
+    (item,) = anna.items()
+    quarantine_service.discard(anna.store, item.item_id, "no longer sold", actor=ANNA)
+
+    with pytest.raises(Conflict, match=f"Quarantine item {item.item_id} is discarded; only open items can be edited"):
+        anna.edit(item, quantityOnStock=5)
+    with pytest.raises(Conflict, match=f"item {item.item_id} is discarded; only open items can be selected"):
+        quarantine_service.choose(anna.store, [item.item_id], cause=None, everything=False)
+    with pytest.raises(NotFound, match="No quarantine item is open"):
+        quarantine_replay.request(anna.store, [], cause=None, everything=True, actor=ANNA)
 
 
 def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
