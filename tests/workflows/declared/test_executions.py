@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crossdock.app import journeys, shown_journeys
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store
 from crossdock.observability import decisions
@@ -349,3 +350,35 @@ class TestFailures:
 
         go_on(store, flows, execution_id)
         assert self.failed_events(store) == []
+
+
+class TestJourney:
+    def test_it_has_each_try_each_output_and_what_people_did(self, store: Store) -> None:
+        systems = Systems(answers(find=[FAILED]))
+        flows = flows_of(systems, workflow(read("find")))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        go_on(store, flows, execution_id)
+        executions.cancel(store, execution_id, reason="by mistake", actor="ada")
+        go_on(store, flows, execution_id)
+
+        found = journeys.read(store, journeys.Subject.EXECUTION, execution_id)
+
+        assert [(entry.kind, entry.name, entry.state) for entry in found.entries if entry.kind != "event"] == [
+            ("step", "find", "failed"),
+            ("step", "find", "done"),
+            ("mapping", "find", None),
+            ("act", "execution.cancel", None),
+            ("undo", "find", "nothing"),
+        ]
+
+    def test_who_may_not_see_personal_data_sees_no_output(self, store: Store) -> None:
+        flows = flows_of(Systems(), workflow(read("find")))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        go_on(store, flows, execution_id)
+        found = journeys.read(store, journeys.Subject.EXECUTION, execution_id)
+        (mapping,) = [entry for entry in found.entries if entry.kind == "mapping"]
+
+        shown = shown_journeys.shown(found, mapping, is_revealed=False)
+
+        assert "ada@example.com" in str(mapping.detail)
+        assert "ada@example.com" not in str(shown.detail)
