@@ -167,7 +167,7 @@ def test_it_is_executed_as_a_dag_of_its_own_and_watched_to_its_end(desk: Desk) -
     run, tasks = desk.run_of(started, "main")
     assert run == "success"
     assert tasks == {
-        **dict.fromkeys(("begin", "first", "choose", "yes_step", "second", "finish"), "success"),
+        **dict.fromkeys(("workflow.begin", "first", "choose", "yes_step", "second", "workflow.finish"), "success"),
         "no_step": "skipped",
     }
 

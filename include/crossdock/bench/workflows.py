@@ -87,7 +87,7 @@ class WorkflowsOutcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def page(self) -> str:
         intro = [
-            f"{len(self.executable_s)} deployments with {self.deployed_beside:,} other workflows deployed, Airflow {self.airflow}. "
+            f"{len(self.executable_s)} deployments with {self.deployed_beside:,} other workflows deployed, Airflow {self.airflow}.",
             f"{self.setup.machine}; {self.setup.measured_at}.",
             f"{self.kept} of {self.deployed_in_mid_run} executions kept their version while another was deployed.",
         ]
