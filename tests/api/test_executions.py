@@ -100,6 +100,22 @@ class TestDeploy:
         assert refused.status_code == 409
         assert "the connection of crm has not passed a test" in refused.json()["detail"]
 
+    @pytest.mark.parametrize(
+        ("triggers", "expected"),
+        [
+            ("[{webhook: pay}]", "/triggers/0: this hub does not start workflows by a webhook"),
+            ('[{cron: "0 3 * * *"}, {cron: "0 4 * * *"}]', "/triggers/1: a DAG has one schedule"),
+        ],
+    )
+    def test_what_could_not_be_started_is_not_deployed(self, api: TestClient, triggers: str, expected: str) -> None:
+        definition = DEFINITION.replace("do:", f"triggers: {triggers}\ndo:")
+        assert post(api, "/v1/workflows", {"definition": definition}).status_code == 201
+        post(api, f"/v1/workflows/{ID}/test", {})
+
+        refused = put(api, f"/v1/workflows/{ID}/deploy", {})
+        assert refused.status_code == 409
+        assert refused.json()["detail"].startswith(expected)
+
     def test_what_is_not_deployed_is_not_executed(self, api: TestClient) -> None:
         deployed(api)
         assert api.delete(f"/v1/workflows/{ID}/deploy").status_code == 204
@@ -194,16 +210,18 @@ class TestFailed:
         assert (status["state"], find["state"], find["retries"], find["message"]) == ("FAILED", "FAILED", 1, "because")
         assert status["reason"] == "find: because (tried 2 times)"
 
-    def test_retried_it_begins_anew_with_the_version_that_is_asked_for(self, api: TestClient, store: Store) -> None:
+    def test_retried_it_begins_anew_once_with_the_version_that_is_asked_for(
+        self, api: TestClient, store: Store
+    ) -> None:
         execution_id, _ = self.failed(api, store)
         deployed(api, DEFINITION.replace("version: 1", "version: 2"))
         path = f"/v1/executions/{execution_id}/retry"
 
-        same = post(api, path, {"reason": "it is back"}).json()
-        newest = post(api, path, {"reason": "it is back", "version": "deployed"}).json()
+        anew = post(api, path, {"reason": "it is back", "version": "deployed"}).json()
+        again = post(api, path, {"reason": "it is back"}).json()
 
-        assert (same["version"], newest["version"]) == (1, 2)
-        assert len({execution_id, same["execution_id"], newest["execution_id"]}) == 3
+        assert (anew["version"], again["execution_id"]) == (2, anew["execution_id"])
+        assert anew["execution_id"] != execution_id
 
     def test_a_cancelled_one_is_neither_failed_nor_completed(self, api: TestClient, store: Store) -> None:
         deployed(api)

@@ -86,20 +86,23 @@ class JourneyDocument(BaseModel):
 
 @router.get(
     "/journeys/{subject}/{key:path}",
-    summary="Get all that happened to an order, a SKU or a customer",
+    summary="Get all that happened to an order, a SKU, a customer or an execution",
     responses={404: {"model": ProblemDocument, "description": "The hub has nothing of it; `detail` says what to try."}},
 )
 def show_journey(
     store: OpenStore,
     caller: Annotated[Caller, guard(Role.VIEWER)],
-    subject: Annotated[Literal[Subject.ORDER, Subject.SKU, Subject.CUSTOMER], Path(description="What the key is of.")],
+    subject: Annotated[
+        Literal[Subject.ORDER, Subject.SKU, Subject.CUSTOMER, Subject.EXECUTION],
+        Path(description="What the key is of."),
+    ],
     key: Annotated[
         str,
         Path(
             min_length=1,
             max_length=512,
             pattern=PLAIN,
-            description="An order's ID, reference or number; a SKU; a customer's e-mail address or ID.",
+            description="An order's ID, reference or number; a SKU; a customer's e-mail address or ID; an execution's ID.",
         ),
     ],
     platform: Annotated[

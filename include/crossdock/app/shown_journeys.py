@@ -37,13 +37,13 @@ def reveal(store: Store, caller: Caller, found: Journey, *, order: Mapping[str, 
     *order* is the customer of the order, where it stands beside the entries: an entry with it may be on another page.
     """
     named = found.order_id or next((entry.ref for entry in found.entries if entry.ref), "")
-    with_person = [entry for entry in found.entries if _fields(entry) != _NOTHING]
+    with_person = [entry for entry in found.entries if _fields(found, entry) != _NOTHING]
     return personal_data.reveal(
         store,
         caller,
         f"journey/{found.subject}/{named}" if found.subject is not Subject.SKU else f"journey/{found.subject}",
         [*([order] if order else []), *(entry.detail for entry in with_person)],
-        _union([*([_PERSONAL["order"]] if order else []), *(_fields(entry) for entry in with_person)]),
+        _union([*([_PERSONAL["order"]] if order else []), *(_fields(found, entry) for entry in with_person)]),
     )
 
 
@@ -53,7 +53,10 @@ def _union(each: Sequence[Fields]) -> Fields:
     return frozenset().union(*(fields for fields in each if fields))
 
 
-def _fields(entry: Entry) -> Fields:
+def _fields(found: Journey, entry: Entry) -> Fields:
+    if entry.kind == "mapping" and found.subject is Subject.EXECUTION:
+        # What the actions of a workflow put out may be about anybody.
+        return None
     if entry.kind == "event":
         return personal_data.fields_of_data(entry.name, entry.detail)
     return _PERSONAL.get(entry.kind, _NOTHING)
@@ -82,4 +85,6 @@ def shown(found: Journey, entry: Entry, *, is_revealed: bool) -> Entry:
         return entry
     quotes = entry.kind in _QUOTING and found.subject is not Subject.SKU
     message = MASK if entry.message and quotes else entry.message
-    return msgspec.structs.replace(entry, message=message, detail=personal_data.masked(entry.detail, _fields(entry)))
+    return msgspec.structs.replace(
+        entry, message=message, detail=personal_data.masked(entry.detail, _fields(found, entry))
+    )

@@ -14,7 +14,7 @@ from crossdock.workflows import repository
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import StepFailedForGood
-from crossdock.workflows.declared.route import Shown, ShownState, step_of
+from crossdock.workflows.declared.route import Shown, ShownState, Way, step_of
 from crossdock.workflows.model import Driver, Execution, ExecutionState, StepState, progress_of
 
 #: What waits is looked at after so long at the latest, and the longer it has waited, the less often.
@@ -114,10 +114,15 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
     with store.transaction() as work:
         execution = _execution_of(work, workflow_id, run_id)
     execution = engine.advance(store, driver.flows, execution.execution_id, within=within, undoes=False)
-    with store.transaction() as work:
-        progress = progress_of(repository.steps_of(work, execution.execution_id))
-    way = driver.flows[execution.flow].way(execution, progress)
+    way = _way(driver, execution)
     mine = [each for each in way.shown if each.name in within]
+    if not mine and way.route.next and execution.state is ExecutionState.RUNNING:
+        # What is in front has no task any more: the handler of a case or a branch, or a step that only this version has.
+        execution = engine.advance(store, driver.flows, execution.execution_id, undoes=False)
+        way = _way(driver, execution)
+        mine = [each for each in way.shown if each.name in within]
+        if not mine and way.route.next and execution.state is ExecutionState.RUNNING and execution.waits_for is None:
+            return _at(execution, None)
     if wrong := next((each for each in mine if each.state is ShownState.PERMANENTLY_FAILED), None):
         raise StepFailedForGood(f"{wrong.name}: {wrong.act.message if wrong.act else execution.reason}")
     if execution.state in (ExecutionState.UNDOING, ExecutionState.UNDONE):
@@ -132,13 +137,18 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
     return Made()
 
 
+def _way(driver: WorkflowDriver, execution: Execution) -> Way:
+    with driver.calls().store.transaction() as work:
+        progress = progress_of(repository.steps_of(work, execution.execution_id))
+    return driver.flows[execution.flow].way(execution, progress)
+
+
 def finish(driver: WorkflowDriver, workflow_id: str, run_id: str) -> Made | Later | NotMade:
     """
     Make what is left of an execution, and undo what has to be undone.
 
     Raises:
-        StepFailedForGood: it has failed, and what was done is undone; or it waits for a person.
-        StepNotThere: a step or an undo did not succeed; calling it again after its wait tries it again.
+        StepFailedForGood: it was not started; or it has failed, and what was done is undone; or it waits for a person.
         StoreUnavailable: the hub's database failed. Calling it again is safe.
 
     """
@@ -147,7 +157,7 @@ def finish(driver: WorkflowDriver, workflow_id: str, run_id: str) -> Made | Late
         try:
             execution = _execution_of(work, workflow_id, run_id)
         except NotFound:
-            return NotMade("the execution was not started")
+            raise StepFailedForGood("The execution was not started: the log of the first task says why") from None
     execution = engine.advance(store, driver.flows, execution.execution_id)
     if execution.state is ExecutionState.COMPLETED:
         return Made()

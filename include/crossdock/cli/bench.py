@@ -45,6 +45,9 @@ class Benchmarks(LazyCommandGroup):
         "restore": LazyCommand(
             "crossdock.cli.bench_restore:bench_restore", "Measure a backup, its restore, and what follows it."
         ),
+        "workflows": LazyCommand(
+            "crossdock.cli.bench_workflows:bench_workflows", "Measure how soon a deployed workflow can be executed."
+        ),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }
 

@@ -121,9 +121,9 @@ SELECT dead_letter_id, state FROM dead_letter
 
 _OPEN_BY_TYPE = b"SELECT type, count(*) FROM dead_letter WHERE state IN ('dead', 'retrying') GROUP BY type"
 
-_IS_THERE = b"""
+_WAITS_FOR_PERSON = b"""
 SELECT FROM dead_letter
- WHERE subscriber = %(subscriber)s AND epoch = %(epoch)s AND position = %(position)s AND cause = %(cause)s
+ WHERE subscriber = %(subscriber)s AND epoch = %(epoch)s AND position = %(position)s AND state <> ALL(%(at_work)s)
 """
 
 _EDIT = b"UPDATE dead_letter SET edited_data = %(edited_data)s::json WHERE dead_letter_id = %(dead_letter_id)s"
@@ -140,10 +140,10 @@ UPDATE dead_letter SET state = 'dead', attempts = attempts + 1, cause = %(cause)
 """
 
 
-def is_there(work: Work, subscriber: str, event: Event, *, cause: str) -> bool:
-    """Whether *event* is, or was, a dead letter of a subscriber by one cause: then somebody replays it."""
-    values = {"subscriber": subscriber, "epoch": event.at.epoch, "position": event.at.position, "cause": cause}
-    return work.execute(_IS_THERE, values).fetchone() is not None
+def waits_for_person(work: Work, subscriber: str, event: Event) -> bool:
+    """Whether *event* is a dead letter of a subscriber, and not retried by itself: whoever delivers it, replays it."""
+    values = {"subscriber": subscriber, "epoch": event.at.epoch, "position": event.at.position}
+    return work.execute(_WAITS_FOR_PERSON, {**values, "at_work": list(AT_WORK)}).fetchone() is not None
 
 
 def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> DeadLetter:
