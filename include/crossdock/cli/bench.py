@@ -42,6 +42,7 @@ class Benchmarks(LazyCommandGroup):
         "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
         "faults": LazyCommand("crossdock.cli.bench_faults:bench_faults", "Kill, freeze and fill each part of a stack."),
         "orders": LazyCommand("crossdock.cli.bench_orders:bench_orders", "Measure orders, from request to confirmed."),
+        "pages": LazyCommand("crossdock.cli.bench_pages:bench_pages", "Measure the pages of a hub that has grown."),
         "restore": LazyCommand(
             "crossdock.cli.bench_restore:bench_restore", "Measure a backup, its restore, and what follows it."
         ),

@@ -118,7 +118,7 @@ _PAGE = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+ WHERE (%(of_integration)s::text IS NULL OR (integration = %(of_integration)s AND dataset = %(of_dataset)s))
    AND (%(integration)s::text IS NULL OR integration = %(integration)s)
    AND (%(state)s::text IS NULL OR state = %(state)s)
    AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
@@ -157,11 +157,12 @@ _LATEST_OF_STREAMS = (
  ORDER BY integration, dataset, started_at"""
 )
 
+#: `now()`, which an index can be asked for: the clock itself may differ from row to row.
 _TOTALS = b"""
 SELECT count(*), coalesce(sum(read), 0)::bigint, coalesce(sum(inserted), 0)::bigint, coalesce(sum(updated), 0)::bigint,
        coalesce(sum(unchanged), 0)::bigint, coalesce(sum(stale), 0)::bigint, coalesce(sum(rejected), 0)::bigint,
        coalesce(sum(held), 0)::bigint
-  FROM sync_run WHERE started_at > clock_timestamp() - %(period)s AND state <> 'running' AND mode <> 'replay'
+  FROM sync_run WHERE started_at > now() - %(period)s AND state <> 'running' AND mode <> 'replay'
 """
 
 _COMPLETE = (
@@ -294,7 +295,12 @@ def page(
 ) -> list[Run]:
     """List up to *limit* runs that follow *after* (started_at, run_id), newest first."""
     started_at, run_id = after or (None, None)
-    values = {"stream": stream, "integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
+    values = {"integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
+    if stream is None:
+        of_integration, of_dataset = None, None
+    else:
+        of_integration, _, of_dataset = stream.partition(".")
+    values |= {"of_integration": of_integration, "of_dataset": of_dataset}
     place = {"started_at": started_at, "run_id": run_id, "limit": limit}
     return _runs(work).execute(_PAGE, {**values, **place}).fetchall()
 

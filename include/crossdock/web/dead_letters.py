@@ -46,13 +46,14 @@ def causes(
 ) -> HTMLResponse:
     with store.transaction() as work:
         groups = repository.causes(work)
-        items = sum(group.items for group in quarantine.causes(work, values=0))
+        items = quarantine.count_open(work)
         chosen = next((group for group in groups if (group.subscriber, group.cause) == (subscriber, cause)), None)
         if chosen is None and groups and not (subscriber or cause):
             chosen = groups[0]
         found = repository.find(
             work,
             state="dead",
+            is_brief=True,
             cause=chosen.cause if chosen else cause,
             subscriber=chosen.subscriber if chosen else subscriber,
             after=int(cursor or 0),

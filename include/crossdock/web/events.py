@@ -53,7 +53,7 @@ def list_events(
     with store.transaction() as work:
         if run:
             selection = _of_run(ledger.get(work, run), selection)
-        found = event_store.newest(work, selection, limit=_ON_A_PAGE + 1)[::-1]
+        found = event_store.newest(work, selection, limit=_ON_A_PAGE + 1, is_brief=True)[::-1]
     page = found[:_ON_A_PAGE]
     return show(
         request,

@@ -46,13 +46,13 @@ def causes(
 ) -> HTMLResponse:
     with store.transaction() as work:
         groups = repository.causes(work, values=0)
-        dead = sum(group.dead_letters for group in dead_letters.causes(work))
+        dead = dead_letters.count_dead(work)
         chosen = next((group for group in groups if group.stream == stream and group.cause == cause), None)
         if chosen is None and not (cause or run):
             # A message names a stream: its most frequent cause is open.
             chosen = next((group for group in groups if stream in (None, group.stream)), None)
         of = chosen.stream if chosen else stream
-        found = repository.find(
+        found = repository.find_briefly(
             work,
             stream=of,
             cause=chosen.cause if chosen else cause,
@@ -83,14 +83,7 @@ def item(request: Request, store: OpenStore, caller: Viewer, item_id: ItemId) ->
     with store.transaction() as work:
         found = repository.get(work, item_id)
         mapped = repository.mapped_of(work, item_id)
-        alike = next(
-            (
-                group.items
-                for group in repository.causes(work, stream=found.stream, values=0)
-                if group.cause == found.cause
-            ),
-            0,
-        )
+        alike = repository.count_open(work, found)
         steps = history_of(work, item_id)
     columns = _columns(found)
     editable, sources = _of_source(found)

@@ -10,6 +10,7 @@ from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.demo.integration_steps import IntegrationSteps
 from crossdock.cli.demo.mail_steps import MailSteps
 from crossdock.cli.demo.order_steps import OrderSteps
+from crossdock.cli.demo.page_steps import PageSteps
 from crossdock.cli.demo.payment_steps import PaymentSteps
 from crossdock.cli.demo.run import Act, DemoRun
 from crossdock.cli.demo.sync_steps import SyncSteps
@@ -52,6 +53,7 @@ def run_chapters(run: DemoRun, chosen: Sequence[str] = ()) -> None:
             for name, act in _steps(run, store, sandbox, orders, webhooks, chapters_of(chosen)):
                 if not run.take(name, act):
                     return
+        run.take("Every page in Airflow's UI opens", PageSteps(run.stack.api()).every_page_opens)
     finally:
         sandbox.heal()
 

@@ -87,6 +87,15 @@ SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
  ORDER BY dead_letter_id LIMIT %(limit)s
 """.encode()
 
+#: What a list shows: an event may have a megabyte of data.
+_FIND_BRIEFLY = (
+    _FIND.decode()
+    .replace("edited_data::text", "CASE WHEN edited_data IS NOT NULL THEN '{}' END")
+    .replace(" data::text", f" {event_store.BRIEF_DATA}")
+    .encode()
+)
+_COUNT_DEAD = b"SELECT count(*) FROM dead_letter WHERE state = 'dead'"
+
 _CAUSES = b"""
 SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC))[1],
        min(first_seen_at), max(last_seen_at)
@@ -173,8 +182,13 @@ def find(
     dead_letter_ids: Sequence[int] | None = None,
     after: int = 0,
     limit: int = 100,
+    is_brief: bool = False,
 ) -> list[DeadLetter]:
-    """Find dead letters in the order of their ids, those after *after*, at most *limit* (keyset pagination)."""
+    """
+    Find dead letters in the order of their ids, those after *after*, at most *limit* (keyset pagination).
+
+    *is_brief*: without the data of their events, for lists.
+    """
     values = {
         "state": state,
         "cause": cause,
@@ -183,7 +197,13 @@ def find(
         "after": after,
         "limit": limit,
     }
-    return select_dead_letters(work, _FIND, values)
+    return select_dead_letters(work, _FIND_BRIEFLY if is_brief else _FIND, values)
+
+
+def count_dead(work: Work) -> int:
+    """Count those that wait for a person."""
+    row = work.execute(_COUNT_DEAD).fetchone()
+    return int(row[0]) if row else 0
 
 
 def choose(
