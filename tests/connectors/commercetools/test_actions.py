@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,6 +25,7 @@ from crossdock.integrations.attempts import repository
 from crossdock.integrations.attempts.model import Outcome, Resolution
 from crossdock.integrations.manifests import Manifest, manifests
 from crossdock.integrations.model import Integration
+from crossdock.sandbox.commercetools.data.products import shown as shown_part
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sandbox.commercetools.routes import ENDPOINTS
 from crossdock.sandbox.engine.faults import Fault
@@ -44,24 +46,71 @@ class Case(NamedTuple):
     resource: str
     #: The row → a valid input whose effect changes it.
     given: Callable[[dict[str, Any]], dict[str, Any]]
-    #: What the effect changes: the field there, and in the input.
-    field: str = ""
+    #: What the effect changes, as the row shows it, and the field of the input that wants it.
+    seen: Callable[[dict[str, Any]], Any] = lambda _row: None
     wanted: str = ""
     #: Somebody else's change of the same row.
-    otherwise: dict[str, Any] = {}  # noqa: RUF012  never changed
+    otherwise: Callable[[dict[str, Any]], None] = lambda _row: None
     #: How the row shows what the input wants.
     shown: Callable[[Any], Any] = lambda value: value
+    #: Whether a row is one for this case.
+    fits: Callable[[dict[str, Any]], bool] = lambda row: bool(row.get("key") or row.get("orderNumber"))
+
+    @property
+    def collection(self) -> str:
+        """The sandbox's name of what the resource shows."""
+        return ENDPOINTS[self.resource].entity.name
 
 
+def field(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: row[name]
+
+
+def sets(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda row: row.update({name: value})
+
+
+def price_inside(product: dict[str, Any]) -> dict[str, Any]:
+    """The price for one country that a product has inside: an update must not make it one for all."""
+    prices = shown_part(product)["masterVariant"]["prices"]
+    found: dict[str, Any] = next(price for price in prices if price.get("country") == "DE" and "validFrom" not in price)
+    return found
+
+
+def has_prices_inside(product: dict[str, Any]) -> bool:
+    return product["priceMode"] == "Embedded"
+
+
+def is_for_everybody(price: dict[str, Any]) -> bool:
+    return not {"country", "channel", "customerGroup", "recurrencePolicy", "validFrom"} & set(price) and price["active"]
+
+
+def reprice(price: dict[str, Any], amount: int) -> None:
+    price["value"]["centAmount"] = amount
+
+
+def price_change(product: dict[str, Any]) -> dict[str, Any]:
+    price = price_inside(product)
+    return {
+        "product_id": product["id"],
+        "price_id": price["id"],
+        "version": product["version"],
+        "currency": price["value"]["currencyCode"],
+        "amount_minor": price["value"]["centAmount"] + 7,
+        "rest": {name: value for name, value in price.items() if name not in ("id", "value")},
+    }
+
+
+#: The name of an action, after which a `-` may name the case → the case.
 CASES = {
     "get_inventory": Case("inventory", lambda row: {"sku": row["sku"]}),
     "get_inventory_entry": Case("inventory", lambda row: {"key": row["key"]}),
     "set_inventory_quantity": Case(
         "inventory",
         lambda row: {"key": row["key"], "version": row["version"], "quantity": row["quantityOnStock"] + 7},
-        "quantityOnStock",
+        field("quantityOnStock"),
         "quantity",
-        {"quantityOnStock": 4711},
+        sets("quantityOnStock", 4711),
     ),
     "get_order": Case("orders", lambda row: {"order_number": row["orderNumber"]}),
     "change_order_state": Case(
@@ -71,9 +120,54 @@ CASES = {
             "version": row["version"],
             "state": "Complete" if row["orderState"] != "Complete" else "Open",
         },
-        "orderState",
+        field("orderState"),
         "state",
-        {"orderState": "Cancelled"},
+        sets("orderState", "Cancelled"),
+    ),
+    "find_price-inside": Case(
+        "products",
+        lambda row: {
+            "sku": shown_part(row)["masterVariant"]["sku"],
+            "currency": price_inside(row)["value"]["currencyCode"],
+            "country": "DE",
+        },
+        fits=has_prices_inside,
+    ),
+    "find_price-standalone": Case(
+        "standalone-prices",
+        lambda row: {"sku": row["sku"], "currency": row["value"]["currencyCode"]},
+        fits=is_for_everybody,
+    ),
+    "get_price-inside": Case(
+        "products",
+        lambda row: {"product_id": row["id"], "price_id": price_inside(row)["id"]},
+        fits=has_prices_inside,
+    ),
+    "get_price-standalone": Case(
+        "standalone-prices", lambda row: {"product_id": None, "price_id": row["id"]}, fits=is_for_everybody
+    ),
+    "change_price-inside": Case(
+        "products",
+        price_change,
+        lambda row: price_inside(row)["value"]["centAmount"],
+        "amount_minor",
+        lambda row: reprice(price_inside(row), 4711),
+        fits=has_prices_inside,
+    ),
+    "change_price-standalone": Case(
+        "standalone-prices",
+        lambda row: {
+            "product_id": None,
+            "price_id": row["id"],
+            "version": row["version"],
+            "currency": "EUR",
+            "amount_minor": row["value"]["centAmount"] + 7,
+            "rest": {},
+        },
+        lambda row: row["value"]["centAmount"],
+        "amount_minor",
+        lambda row: reprice(row, 4711),
+        fits=is_for_everybody,
     ),
     "find_order": Case("orders", lambda row: {"number": row["orderNumber"]}),
     "write_order_state": Case(
@@ -84,14 +178,20 @@ CASES = {
             "state": "confirmed" if row["orderState"] != "Confirmed" else "cancelled",
             "mark": "ord_1.state",
         },
-        "orderState",
+        field("orderState"),
         "state",
-        {"orderState": "Complete"},
+        sets("orderState", "Complete"),
         str.capitalize,
     ),
     "get_stock_level": Case("inventory", lambda row: {"id": row["id"]}),
 }
-WRITES = [name for name, action in KIND.actions.items() if action.kind == "write"]
+
+
+def action_of(name: str) -> str:
+    return name.partition("-")[0]
+
+
+WRITES = [name for name in CASES if KIND.actions[action_of(name)].kind == "write"]
 #: What tells for good whether the write had its effect: a mark of its own.
 MARKED = ["write_order_state"]
 
@@ -103,9 +203,8 @@ class World:
         self.shop, self.store, self.name, self.case = shop, store, name, CASES[name]
         self.row = next(
             row.document
-            for row in shop.state.collection(self.case.resource).rows()
-            if (row.document.get("key") or row.document.get("orderNumber"))
-            and not any(row.document[field] == value for field, value in self.case.otherwise.items())
+            for row in shop.state.collection(self.case.collection).rows()
+            if self.case.fits(row.document) and self._changes(row.document)
         )
         self.given = self.case.given(self.row)
 
@@ -113,18 +212,36 @@ class World:
         self, given: dict[str, Any] | None = None, *, key: str = "effect-1", store: Store | None = None
     ) -> Ended:
         return service.perform(
-            store or self.store, self._client, SHOP, self.name, given or self.given, key=key, actor="airflow:otto"
+            store or self.store,
+            self._client,
+            SHOP,
+            action_of(self.name),
+            given or self.given,
+            key=key,
+            actor="airflow:otto",
         )
 
     def fault(self, *script: Any) -> None:
         self.shop.faults.put(self.case.resource, list(script))
 
-    def change(self, **fields: Any) -> None:
-        self.shop.state.change(self.case.resource, self.row["id"], lambda row: row.update(fields))
+    def _changes(self, row: dict[str, Any]) -> bool:
+        """Whether somebody else's change would change *row*."""
+        changed = deepcopy(row)
+        self.case.otherwise(changed)
+        return self.name not in WRITES or changed != row
+
+    def change_otherwise(self) -> None:
+        self.shop.state.change(self.case.collection, self.row["id"], self.case.otherwise)
+
+    @property
+    def is_as_otherwise(self) -> bool:
+        changed = self.now
+        self.case.otherwise(changed)
+        return changed == self.now
 
     @property
     def now(self) -> dict[str, Any]:
-        return self.shop.state.get(self.case.resource, self.row["id"]).document
+        return self.shop.state.get(self.case.collection, self.row["id"]).document
 
     @property
     def effects(self) -> int:
@@ -138,7 +255,7 @@ class World:
 
     @property
     def is_as_wanted(self) -> bool:
-        return bool(self.now[self.case.field] == self.case.shown(self.given[self.case.wanted]))
+        return bool(self.case.seen(self.now) == self.case.shown(self.given[self.case.wanted]))
 
     def attempt(self) -> tuple[str, str | None]:
         with self.store.transaction() as work:
@@ -161,7 +278,7 @@ class World:
 
 @pytest.fixture
 def retailer() -> Iterator[FakeRetailer]:
-    with FakeRetailer(seed=5, inventory=20, products=5, orders=10, customers=3, flaws=0) as shop:
+    with FakeRetailer(seed=5, inventory=20, products=10, orders=10, customers=3, flaws=0) as shop:
         yield shop
 
 
@@ -185,12 +302,12 @@ each_write = pytest.mark.parametrize("world", WRITES, indirect=True)
 
 def version_in(output: Any) -> int:
     """The version of the record in an output, whatever its form."""
-    record = output.get("order") or output.get("level") or output.get("entries", [output])[0]
+    record = output.get("order") or output.get("level") or output.get("price") or output.get("entries", [output])[0]
     return int(record["version"])
 
 
 def test_each_action_has_a_case_here() -> None:
-    assert set(CASES) == set(KIND.actions)
+    assert {action_of(name) for name in CASES} == set(KIND.actions)
 
 
 @each_action
@@ -262,23 +379,23 @@ class TestFaults:
         """And without the mark it can have none any more: it names a version that is gone."""
         world.fault({"reset": when}, *[{"status": 503}] * IMPATIENT.attempts)
         assert isinstance(world.perform(), Unknown)
-        world.change(**world.case.otherwise)
+        world.change_otherwise()
         ended = world.perform()
 
         assert isinstance(ended, Failed if when == "before" else Done)
         assert world.attempt() == (Outcome.FAILED if when == "before" else Outcome.DONE, Resolution.GET)
-        assert world.now[world.case.field] == next(iter(world.case.otherwise.values()))
+        assert world.is_as_otherwise
 
     @each_unmarked_write
     def test_a_lost_answer_and_a_change_by_somebody_else_stay_unknown(self, world: World) -> None:
         """Either came first. To send it again would undo the other's change."""
         world.fault({"reset": "before"}, *[{"status": 503}] * IMPATIENT.attempts)
         world.perform()
-        world.change(**world.case.otherwise)
+        world.change_otherwise()
 
         assert isinstance(world.perform(), Unknown)
         assert world.effects == 1
-        assert world.now[world.case.field] == next(iter(world.case.otherwise.values()))
+        assert world.is_as_otherwise
 
     @pytest.mark.parametrize(
         ("version", "quantity", "effect"),
@@ -311,7 +428,7 @@ class TestFaults:
     @each_write
     def test_an_older_version_is_refused(self, world: World) -> None:
         """The caller decided by what it had seen."""
-        world.change(**world.case.otherwise)
+        world.change_otherwise()
 
         ended = world.perform()
 
@@ -371,7 +488,8 @@ def test_the_audit_trail_has_each_write_and_how_it_ended_but_no_input(world: Wor
 
     found = query(world.store, "SELECT actor, detail FROM audit_entry WHERE act = 'integration.act' ORDER BY 1")
     written = [
-        ("airflow:otto", {"action": world.name, "key": "effect-1", "outcome": how}) for how in ("refused", "done")
+        ("airflow:otto", {"action": action_of(world.name), "key": "effect-1", "outcome": how})
+        for how in ("refused", "done")
     ]
     assert found == (written if world.name in WRITES else [])
 
@@ -391,7 +509,7 @@ def test_the_vendors_contract_has_the_request_and_its_answer(
     name: str, vendor: dict[str, Any], contract: Registry[Any], store: Store
 ) -> None:
     """Path, method, scope, parameters, body and answer, as the vendor's OpenAPI document describes them."""
-    with RecordingRetailer(seed=5, inventory=5, products=5, orders=5, customers=3, flaws=0) as shop:
+    with RecordingRetailer(seed=5, inventory=5, products=10, orders=5, customers=3, flaws=0) as shop:
         connect(store, shop)
         assert isinstance(World(shop, store, name).perform(), Done)
         request, response = shop.last

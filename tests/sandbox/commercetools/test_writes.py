@@ -171,11 +171,54 @@ def test_a_price_is_changed_in_the_digits_of_its_currency(client: RetailerClient
         "action": "changePrice",
         "priceId": price["id"],
         "price": {"value": {"currencyCode": "CLF", "centAmount": 5}},
+        "staged": False,
     }
     current = client.update(f"products/{row.id}", row.version, action).json["masterData"]["current"]
     assert current["masterVariant"]["prices"][0]["value"]["fractionDigits"] == 4
-    tiered = {**action, "price": {**action["price"], "tiers": []}}
-    assert client.update(f"products/{row.id}", row.version + 1, tiered).status == 400
+    discounted = {**action, "price": {**action["price"], "discounted": {}}}
+    assert client.update(f"products/{row.id}", row.version + 1, discounted).status == 400
+
+
+def test_a_staged_change_is_not_shown_until_it_is_published(client: RetailerClient) -> None:
+    """The vendor stages what does not say otherwise: a client that forgets `staged` changes nothing for customers."""
+    product = first(client, "product-projections")
+    path, price = f"products/{product['id']}", product["masterVariant"]["prices"][0]
+    draft = {**price, "value": {"currencyCode": "EUR", "centAmount": 4242}}
+    action = {"action": "changePrice", "priceId": draft.pop("id"), "price": draft}
+
+    def shown() -> tuple[int, bool]:
+        row = client.get(f"product-projections/{product['id']}").json
+        return row["masterVariant"]["prices"][0]["value"]["centAmount"], row["hasStagedChanges"]
+
+    changed = client.update(path, product["version"], action).json
+    assert changed["masterData"]["staged"]["masterVariant"]["prices"][0]["value"]["centAmount"] == 4242
+    assert shown() == (price["value"]["centAmount"], True)
+    assert client.update(path, changed["version"], action).json["version"] == changed["version"]
+
+    client.update(path, changed["version"], {"action": "publish"})
+    assert shown() == (4242, False)
+    assert client.update(path, changed["version"] + 1, {**action, "staged": "no"}).status == 400
+
+
+def test_the_draft_of_a_price_replaces_it_as_a_whole(client: RetailerClient) -> None:
+    """As with the vendor: a client that sends the value alone makes the price of one country that of all."""
+    product = first(client, "product-projections")
+    price = next(price for price in product["masterVariant"]["prices"] if "country" in price)
+    action = {"action": "changePrice", "priceId": price["id"], "price": {"value": price["value"]}, "staged": False}
+    changed = client.update(f"products/{product['id']}", product["version"], action).json
+    found = {each["id"]: each for each in changed["masterData"]["current"]["masterVariant"]["prices"]}
+    assert found[price["id"]] == {"id": price["id"], "value": price["value"]}
+    draft = {
+        "value": price["value"],
+        "country": price["country"],
+        "tiers": [{"minimumQuantity": 5, "value": price["value"]}],
+    }
+    back = client.update(f"products/{product['id']}", changed["version"], {**action, "price": draft}).json
+    assert (
+        back["masterData"]["staged"]["masterVariant"]["prices"]
+        == back["masterData"]["current"]["masterVariant"]["prices"]
+    )
+    assert {**draft, "id": price["id"]} in back["masterData"]["current"]["masterVariant"]["prices"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from crossdock.workflows.declared.trial_model import StepState as TrialStepState
 from crossdock.workflows.model import ExecutionState
 from tests.workflows.declared.systems import (
     HUB,
+    Flows,
     Systems,
     answers,
     begun,
@@ -28,7 +29,7 @@ from tests.workflows.declared.systems import (
     let_time_pass,
     states,
 )
-from tests.workflows.declared.test_trial import example, parsed
+from tests.workflows.declared.test_trial import example, parsed, priced
 
 FAILED, DECLINED, REFUSED, UNKNOWN = (
     Answer(status, message="because") for status in (Status.FAILED, Status.DECLINED, Status.REFUSED, Status.UNKNOWN)
@@ -273,6 +274,108 @@ class TestPeople:
         with store.transaction() as work:
             assert decisions.find(work) == []
             assert executions.status(work, flows, execution_id).state is executions.State.CANCELLED
+
+
+class TestPriceChange:
+    """The example of docs/workflows, as the systems and the people answer."""
+
+    FLOW = "workflow.price_change_approval.v1"
+
+    def begun(self, store: Store, amount_minor: int, **given: list[Answer]) -> tuple[Flows, Systems, str]:
+        systems = Systems({"read_price": priced(2000), **given})
+        flows = flows_of(systems, example("price_change_approval"))
+        execution_id = begun(store, flows[self.FLOW], sku="RING-17", amount_minor=amount_minor)
+        engine.advance(store, flows, execution_id)
+        return flows, systems, execution_id
+
+    def decide(self, store: Store, option: str) -> None:
+        with store.transaction() as work:
+            (asked,) = decisions.find(work)
+        assert asked.question == "Change a price: The change is above the limit. Make it?"
+        executions.decide(store, asked, option, "-", "ada")
+
+    def test_a_small_change_asks_nobody(self, store: Store) -> None:
+        flows, systems, execution_id = self.begun(store, 2100)
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert systems.inputs[-1]["amount_minor"] == 2100
+
+    def test_what_a_person_approved_is_changed_once(self, store: Store) -> None:
+        flows, systems, execution_id = self.begun(store, 2500)
+        assert [action for _, action in systems.calls] == ["find_price"]
+
+        self.decide(store, "change")
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert [action for _, action in systems.calls] == ["find_price", "change_price"]
+        assert systems.inputs[-1] == {
+            "product_id": "product-1",
+            "price_id": "price-1",
+            "version": 7,
+            "currency": "EUR",
+            "amount_minor": 2500,
+            "rest": {"tiers": []},
+        }
+
+    def test_what_a_person_refused_is_not(self, store: Store) -> None:
+        flows, systems, execution_id = self.begun(store, 2500)
+
+        self.decide(store, "refuse")
+
+        ended = go_on(store, flows, execution_id)
+        assert (ended.state, ended.reason) == (ExecutionState.UNDONE, "refuse_unwanted: Nobody approved the change")
+        assert [action for _, action in systems.calls] == ["find_price"]
+
+    def test_what_nobody_decided_is_not_after_two_days(self, store: Store) -> None:
+        flows, systems, execution_id = self.begun(store, 2500)
+        waiting = engine.advance(store, flows, execution_id)
+        assert waiting.next_at is not None
+        assert (waiting.next_at - waiting.read_at).total_seconds() == pytest.approx(2 * 86_400, abs=30)
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
+        assert [action for _, action in systems.calls] == ["find_price"]
+        with store.transaction() as work:
+            assert decisions.find(work) == []
+
+    def test_a_version_conflict_changes_nothing_and_is_not_tried_again(self, store: Store) -> None:
+        """Somebody else changed the product while a person thought about it."""
+        flows, systems, execution_id = self.begun(store, 2500, change_price=[REFUSED])
+
+        self.decide(store, "change")
+
+        ended = go_on(store, flows, execution_id)
+        assert (ended.state, ended.reason) == (ExecutionState.UNDONE, "change_price: because")
+        assert [action for _, action in systems.calls] == ["find_price", "change_price"]
+        assert list(systems.effects.values()) == [1], "the read alone"
+
+    def test_an_unknown_outcome_that_becomes_known_is_one_change(self, store: Store) -> None:
+        flows, systems, execution_id = self.begun(store, 2100, change_price=[UNKNOWN])
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert [action for _, action in systems.calls] == ["find_price", "change_price", "change_price"]
+        assert list(systems.effects.values()) == [1, 1]
+
+
+class TestNightlyExport:
+    @pytest.mark.parametrize("number", [0, 1, 60])
+    def test_each_sku_is_read_once_and_one_mail_is_sent(self, store: Store, number: int) -> None:
+        skus = [f"RING-{each}" for each in range(number)]
+        systems = Systems()
+        flows = flows_of(systems, example("nightly_export"))
+        execution_id = begun(store, flows["workflow.nightly_export.v1"], skus=skus, to="ada@example.com")
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert [given["sku"] for given in systems.inputs[:-1]] == skus
+        assert systems.inputs[-1]["to"] == {"address": "ada@example.com"}
+        assert systems.inputs[-1]["text"] == "\n".join(["Available units:", *(f"{sku}: 1" for sku in skus)])
+
+    def test_a_stock_that_cannot_be_read_now_is_read_again_and_no_mail_is_sent_without_it(self, store: Store) -> None:
+        systems = Systems(answers(read_stock=[Answer(), FAILED]))
+        flows = flows_of(systems, example("nightly_export"))
+        execution_id = begun(store, flows["workflow.nightly_export.v1"], skus=["RING-1", "RING-2"])
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert [action for _, action in systems.calls] == ["get_inventory"] * 3 + ["send_mail"]
 
 
 class TestEvents:

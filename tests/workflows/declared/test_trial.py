@@ -58,7 +58,9 @@ def states(found: Trial) -> dict[str, str]:
 
 
 class TestSamples:
-    @pytest.mark.parametrize("name", ["order_flow", "low_stock_alert", "customer_merge"])
+    @pytest.mark.parametrize(
+        "name", ["order_flow", "low_stock_alert", "customer_merge", "price_change_approval", "nightly_export"]
+    )
     def test_an_example_completes_on_the_samples_of_its_connectors(self, name: str) -> None:
         assert ran(example(name)).state is TrialState.COMPLETED
 
@@ -92,6 +94,120 @@ class TestRefund:
 
         assert found.message == "check_answer: A person refused the refund"
         assert found.lasted_s == 3 * 86_400
+
+
+def priced(amount_minor: int) -> list[Answer]:
+    """The shop's answer about a price of that amount."""
+    price = {
+        "product_id": "product-1",
+        "price_id": "price-1",
+        "version": 7,
+        "sku": "RING-17",
+        "currency": "EUR",
+        "amount_minor": amount_minor,
+        "country": None,
+        "channel": None,
+        "rest": {"tiers": []},
+    }
+    return [Answer(output={"price": price})]
+
+
+def decided(option: str) -> list[Answer]:
+    return [Answer(output={"option": option, "decided_by": "ada"}, delay_s=3600)]
+
+
+class TestPriceChange:
+    def ran(self, amount_minor: int, *, limit_percent: int = 10, **given: list[Answer]) -> Trial:
+        workflow = example("price_change_approval")
+        answers = {"read_price": priced(2000), **given}
+        return ran(workflow, answers, sku="RING-17", amount_minor=amount_minor, limit_percent=limit_percent)
+
+    @pytest.mark.parametrize(
+        ("amount_minor", "limit_percent", "is_asked"),
+        [
+            (2200, 10, False),
+            (2201, 10, True),
+            (1800, 10, False),
+            (1799, 10, True),
+            (2000, 0, False),
+            (2001, 0, True),
+            (1, 100, False),
+            (4000, 100, False),
+            (4001, 100, True),
+            (1, 150, False),
+        ],
+    )
+    def test_a_person_is_asked_about_a_change_above_the_limit_in_either_direction(
+        self, amount_minor: int, limit_percent: int, *, is_asked: bool
+    ) -> None:
+        found = self.ran(amount_minor, limit_percent=limit_percent, approve=decided("change"))
+
+        assert found.state is TrialState.COMPLETED
+        assert ("approve" in states(found)) is is_asked
+
+    def test_what_was_read_is_what_is_changed(self) -> None:
+        found = self.ran(2500, approve=decided("change"))
+
+        assert found.steps[-1].input == {
+            "product_id": "product-1",
+            "price_id": "price-1",
+            "version": 7,
+            "currency": "EUR",
+            "amount_minor": 2500,
+            "rest": {"tiers": []},
+        }
+
+    def test_a_refusal_changes_nothing(self) -> None:
+        found = self.ran(2500, approve=decided("refuse"))
+
+        assert found.message == "refuse_unwanted: Nobody approved the change"
+        assert "change_price" not in states(found)
+
+    def test_when_nobody_decides_it_is_refused_after_two_days(self) -> None:
+        found = self.ran(2500, approve=[Answer(delay_s=1e7)])
+
+        assert (found.state, found.lasted_s) == (TrialState.FAILED, 2 * 86_400)
+        assert found.message == "refuse_unwanted: Nobody approved the change"
+
+    def test_a_price_that_the_shop_does_not_have_is_named(self) -> None:
+        found = self.ran(2500, read_price=[Answer(output={"price": None})])
+
+        assert found.message == "refuse_missing: The shop has no such price"
+
+    def test_a_version_conflict_is_the_end_and_is_not_retried(self) -> None:
+        """To change it with a newer version would be a change that nobody looked at."""
+        found = self.ran(2100, change_price=[Answer(Status.REFUSED, message="409: another version")])
+
+        assert (found.state, found.message) == (TrialState.FAILED, "change_price: 409: another version")
+        assert found.steps[-1].retries == 0
+
+
+class TestNightlyExport:
+    @pytest.mark.parametrize("number", [0, 1, 3, 200])
+    def test_one_mail_has_a_line_for_each_sku(self, number: int) -> None:
+        skus = [f"RING-{each}" for each in range(number)]
+        found = ran(example("nightly_export"), skus=skus)
+
+        (mail,) = [step for step in found.steps if step.step == "mail_report"]
+        assert found.state is TrialState.COMPLETED
+        assert mail.input["text"].split("\n") == ["Available units:", *(f"{sku}: 1" for sku in skus)]
+        assert mail.input["subject"] == f"Available units of {number} SKUs"
+
+    def test_the_units_of_all_places_count_and_none_are_none(self) -> None:
+        entry = {
+            "id": "e",
+            "key": None,
+            "version": 1,
+            "sku": "RING-17",
+            "supply_channel": None,
+            "quantity_on_stock": 9,
+        }
+        entries = [{**entry, "available_quantity": units} for units in (4, -1)]
+        stocks = [Answer(output={"entries": entries}), Answer(output={"entries": []})]
+        found = ran(example("nightly_export"), {"read_stock": stocks}, skus=["RING-17", "RING-18"])
+
+        (mail,) = [step for step in found.steps if step.step == "mail_report"]
+        assert mail.input["text"] == "Available units:\nRING-17: 3\nRING-18: 0"
 
 
 class TestOrderFlow:

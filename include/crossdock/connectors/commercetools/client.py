@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from requests.auth import AuthBase
 from crossdock.connectors.commercetools import graphql
 from crossdock.connectors.commercetools.pages import description_of, page_of
 from crossdock.connectors.commercetools.predicates import quoted, sort, where
-from crossdock.core.errors import BadRequest
+from crossdock.core.errors import BadRequest, SystemRefused
 from crossdock.core.instants import utc_text
 from crossdock.http.client import HttpClient
 from crossdock.http.config import ClientConfig, Fallback, SafeguardsFactory, client_config_of
@@ -171,6 +172,21 @@ class Commercetools:
     def path_by(self, resource: str, field: str, key: str) -> str:
         """Name one record of *resource* by a field: `orders/order-number=10-4711`."""
         return self.path(f"{resource}/{field}={quote(key, safe='')}")
+
+    def find(self, path: str, parse: Callable[[HttpResponse], T]) -> T | None:
+        """
+        Read one record; None if there is none.
+
+        Raises:
+            SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
+
+        """
+        try:
+            return self._client.get(path, {}, parse)
+        except SystemRefused as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
 
     def sign_in(self) -> None:
         """

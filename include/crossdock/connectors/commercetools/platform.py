@@ -7,15 +7,12 @@ request has one effect at most, and the mark says whether it had it, whatever ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from crossdock.connectors.commercetools.client import Commercetools
 from crossdock.connectors.commercetools.field_types import Int64, Reference
-from crossdock.core.errors import SystemRefused
 from crossdock.core.paths import path_of
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Document
@@ -100,21 +97,12 @@ def _order_path(shop: Commercetools, given: Document) -> str:
 
 def find_order(shop: Commercetools, given: Document) -> Document:
     """Read how far the platform has an order."""
-    return _found(shop, _order_path(shop, given), _order) or {"order": None}
+    return shop.find(_order_path(shop, given), _order) or {"order": None}
 
 
 def get_stock_level(shop: Commercetools, given: Document) -> Document:
     """Read one inventory entry by its ID: the vendor's query by SKU may lag, this does not."""
-    return _found(shop, shop.path(path_of("inventory", given["id"]).lstrip("/")), _level) or {"level": None}
-
-
-def _found(shop: Commercetools, path: str, parse: Callable[[HttpResponse], Document]) -> Document | None:
-    try:
-        return shop.http.get(path, {}, parse)
-    except SystemRefused as error:
-        if error.status == HTTPStatus.NOT_FOUND:
-            return None
-        raise
+    return shop.find(shop.path(path_of("inventory", given["id"]).lstrip("/")), _level) or {"level": None}
 
 
 def _update(given: Document) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The vendor's update actions: each changes a document, or refuses in the vendor's words."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
+from crossdock.sandbox.commercetools.catalogue import stored, with_own_data
 from crossdock.sandbox.commercetools.collection import Json
 from crossdock.sandbox.commercetools.data.order_pricing import EXPONENTS, money
 from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRICES, PRODUCTS
@@ -27,21 +29,41 @@ def apply(entity: str, document: Json, actions: Any) -> None:
     """
     if not isinstance(actions, list):
         raise invalid_input("Request body does not contain valid JSON: actions: expected a list.")
+    changed = with_own_data(document) if entity == PRODUCTS.name else document
     for action in actions:
         name = action.get("action") if isinstance(action, dict) else None
         known = _ACTIONS.get(entity, {})
         if not isinstance(name, str) or name not in known:
             raise invalid_input(f"Unknown update action '{name}'; the sandbox knows {', '.join(sorted(known))}.")
-        for part in _parts(entity, document, name):
+        for part in _parts(changed, action) if entity == PRODUCTS.name else [document]:
             known[name](part, action)
+    if entity == PRODUCTS.name:
+        changed = stored(changed, document)
+        document.clear()
+        document.update(changed)
 
 
-def _parts(entity: str, document: Json, action: str) -> list[Json]:
-    """List what an action changes: of a product with staged changes, both its current and its staged data."""
-    if entity != PRODUCTS.name or "masterData" not in document:
-        return [document]
-    catalogue = document["masterData"]
-    return [catalogue] if action in ("publish", "unpublish") else [catalogue["current"], catalogue["staged"]]
+def _parts(product: Json, action: Json) -> list[Json]:
+    """List what an action changes of a product: its staged data, and its current data unless `staged`, which is true by default."""
+    catalogue = product["masterData"]
+    if action["action"] in ("publish", "unpublish"):
+        return [catalogue]
+    only_staged = flag_of(action, "staged", default=True)
+    return [catalogue["staged"]] if only_staged else [catalogue["current"], catalogue["staged"]]
+
+
+def flag_of(fields: Json, name: str, *, default: bool) -> bool:
+    """
+    Read a flag from *fields*.
+
+    Raises:
+        VendorError: 400, the field is of another type.
+
+    """
+    value = fields.get(name, default)
+    if not isinstance(value, bool):
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a boolean.")
+    return value
 
 
 def integer(fields: Json, name: str) -> int:
@@ -195,30 +217,69 @@ def _change_price(product: Json, action: Json) -> None:
     price_id, draft = text(action, "priceId"), action.get("price")
     if not isinstance(draft, dict):
         raise invalid_input("Request body does not contain valid JSON: price: expected a PriceDraft.")
-    _refuse_others(draft, "value")
     for variant in _variants(product):
-        for price in variant.get("prices", ()):
+        for number, price in enumerate(variant.get("prices", ())):
             if price["id"] == price_id:
-                price["value"] = _money(draft.get("value"))
+                variant["prices"][number] = {"id": price_id, **_price(draft)}
                 return
     raise VendorError(400, f"No price with ID '{price_id}' found.", "InvalidOperation")
 
 
+def _price(draft: Json) -> Json:
+    """Make the price of a *draft*, which replaces a price as a whole: what the draft leaves out is gone."""
+    _refuse_others(draft, "value", *_OPTIONAL_OF_PRICES)
+    optional = {name: read(draft, name) for name, read in _OPTIONAL_OF_PRICES.items() if draft.get(name) is not None}
+    return {"value": _money(draft.get("value")), **optional}
+
+
+def _tiers(draft: Json, name: str) -> list[Json]:
+    tiers = draft[name]
+    if not isinstance(tiers, list) or not all(isinstance(tier, dict) for tier in tiers):
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a list of PriceTierDraft.")
+    return [{"minimumQuantity": integer(tier, "minimumQuantity"), "value": _money(tier.get("value"))} for tier in tiers]
+
+
+def _custom(draft: Json, name: str) -> Json:
+    custom = draft[name]
+    if not isinstance(custom, dict) or not isinstance(custom.get("fields", {}), dict):
+        raise invalid_input(f"Request body does not contain valid JSON: {name}: expected a CustomFieldsDraft.")
+    return {"type": reference(custom, "type"), "fields": custom.get("fields", {})}
+
+
+_OPTIONAL_OF_PRICES: dict[str, Callable[[Json, str], Any]] = {
+    "key": text,
+    "country": text,
+    "customerGroup": reference,
+    "channel": reference,
+    "validFrom": instant,
+    "validUntil": instant,
+    "tiers": _tiers,
+    "custom": _custom,
+    "recurrencePolicy": reference,
+}
+
+
 def _change_value(price: Json, action: Json) -> None:
+    if flag_of(action, "staged", default=False):
+        raise VendorError(
+            400, "The sandbox does not implement staged changes of a standalone price.", "InvalidOperation"
+        )
     price["value"] = _money(action.get("value"))
 
 
 def _change_active(price: Json, action: Json) -> None:
-    if not isinstance(action.get("active"), bool):
+    if "active" not in action:
         raise invalid_input("Request body does not contain valid JSON: active: expected a boolean.")
-    price["active"] = action["active"]
+    price["active"] = flag_of(action, "active", default=False)
 
 
-def _publish(published: bool) -> Action:
-    def act(product: Json, _action: Json) -> None:
-        product["published"] = published
+def _publish(catalogue: Json, _action: Json) -> None:
+    """Show customers what was staged."""
+    catalogue |= {"published": True, "current": deepcopy(catalogue["staged"])}
 
-    return act
+
+def _unpublish(catalogue: Json, _action: Json) -> None:
+    catalogue["published"] = False
 
 
 _ACTIONS: dict[str, dict[str, Action]] = {
@@ -231,13 +292,12 @@ _ACTIONS: dict[str, dict[str, Action]] = {
         "setExpectedDelivery": _set("expectedDelivery", instant),
         "setSupplyChannel": _set("supplyChannel", reference),
     },
-    # A change is visible at once: the parameter `staged` of an action, true by default, is not known here.
     PRODUCTS.name: {
         "changeName": _replace("name", _localised),
         "setDescription": _set("description", _localised),
         "changePrice": _change_price,
-        "publish": _publish(published=True),
-        "unpublish": _publish(published=False),
+        "publish": _publish,
+        "unpublish": _unpublish,
     },
     PRICES.name: {"changeValue": _change_value, "changeActive": _change_active, "setKey": _set("key", text)},
     ORDERS.name: {

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from crossdock.sandbox.commercetools import actions, graphql
+from crossdock.sandbox.commercetools.catalogue import as_product, as_projection
 from crossdock.sandbox.commercetools.collection import Json, Page, Row
 from crossdock.sandbox.commercetools.data.building_blocks import EXPORT_CHANNEL
 from crossdock.sandbox.commercetools.entities import CUSTOMERS, INVENTORY, ORDERS, PRICES, PRODUCTS, Entity
@@ -36,54 +37,12 @@ class Endpoint:
         return frozenset({"staged"}) if self.hides_unpublished else frozenset()
 
 
-#: The fields of a projection that a product has in its `masterData`.
-_DATA = frozenset(
-    [
-        "name",
-        "description",
-        "slug",
-        "categories",
-        "categoryOrderHints",
-        "metaTitle",
-        "metaDescription",
-        "metaKeywords",
-        "searchKeywords",
-        "masterVariant",
-        "variants",
-        "attributes",
-    ]
-)
-_CATALOGUE = frozenset({"published", "hasStagedChanges", "masterData"})
-
-
-def _as_product(document: Json) -> Json:
-    """Make the product of a stored *document*: a product, or the projection that is both current and staged."""
-    if "masterData" in document:
-        return document
-    data = {name: value for name, value in document.items() if name in _DATA}
-    published = document.get("published", False)
-    catalogue = {"published": published, "hasStagedChanges": False, "current": data, "staged": data}
-    own = {name: value for name, value in document.items() if name not in _DATA | _CATALOGUE}
-    return own | {"masterData": catalogue}
-
-
-def _as_projection(document: Json, *, staged: bool) -> Json:
-    """Make the projection of a stored *document*: of a product, its current or its staged data."""
-    if "masterData" not in document:
-        return document
-    catalogue = document["masterData"]
-    own = {name: value for name, value in document.items() if name not in _CATALOGUE}
-    flags = {name: catalogue[name] for name in ("published", "hasStagedChanges")}
-    data: Json = catalogue["staged" if staged else "current"]
-    return own | flags | data
-
-
 ENDPOINTS = {
     "inventory": Endpoint(INVENTORY),
     "product-projections": Endpoint(
-        PRODUCTS, view=partial(_as_projection, staged=False), writable=False, hides_unpublished=True
+        PRODUCTS, view=partial(as_projection, staged=False), writable=False, hides_unpublished=True
     ),
-    "products": Endpoint(PRODUCTS, view=_as_product),
+    "products": Endpoint(PRODUCTS, view=as_product),
     "standalone-prices": Endpoint(PRICES, scope="manage_standalone_prices"),
     "orders": Endpoint(ORDERS, scope="manage_orders"),
     "customers": Endpoint(CUSTOMERS, scope="manage_customers"),
@@ -168,7 +127,7 @@ def _asked(endpoint: Endpoint, request: Request) -> Endpoint:
     """Give the endpoint as the parameter `staged` of *request* wants it."""
     if not endpoint.hides_unpublished or not flag(request.query, "staged", default=False):
         return endpoint
-    return replace(endpoint, view=partial(_as_projection, staged=True), hides_unpublished=False)
+    return replace(endpoint, view=partial(as_projection, staged=True), hides_unpublished=False)
 
 
 def _exists(state: RetailerState, endpoint: Endpoint, request: Request, share: float | None) -> Response:
@@ -227,7 +186,7 @@ def _single(state: RetailerState, endpoint: Endpoint, method: str, name: str, re
     if method in ("GET", "HEAD"):
         refuse_unknown(request.query, ENDPOINTS[request.parts[1]].parameters)
         row = _find(state, endpoint.entity, name)
-        if endpoint.hides_unpublished and not _as_projection(row.document, staged=False).get("published"):
+        if endpoint.hides_unpublished and not as_projection(row.document, staged=False).get("published"):
             raise not_found(f"ID '{row.id}'")
         return Response(200, _bytes_of(row, endpoint))
     if method not in ("POST", "DELETE") or not endpoint.writable:
