@@ -22,7 +22,7 @@ from crossdock.connectors.signed_webhook.channel import SignedWebhookAlertChanne
 from crossdock.connectors.slack_webhook.channel import SlackAlertChannel
 from crossdock.connectors.stripe.amounts import AmountNotPossible, stripe_amount
 from crossdock.connectors.teams_webhook.channel import TeamsAlertChannel
-from crossdock.core.errors import BadRequest, Conflict, HubError, NotFound
+from crossdock.core.errors import BadRequest, Conflict, HubError
 from crossdock.core.settings import settings
 from crossdock.core.yaml_document import InvalidYaml, parsed
 from crossdock.db import bulk_edit
