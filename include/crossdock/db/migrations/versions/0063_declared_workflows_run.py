@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0064"
-down_revision = "0061"
+revision = "0063"
+down_revision = "0062"
 
 STATEMENTS = (
     # failed, timeout, unknown, refused or declined; null of what succeeded, has not ended, or was said by a person.

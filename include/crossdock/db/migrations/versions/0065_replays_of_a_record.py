@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0071"
-down_revision = "0070"
+revision = "0065"
+down_revision = "0064"
 
 
 def upgrade() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0070"
-down_revision = "0064"
+revision = "0064"
+down_revision = "0063"
 
 STATEMENTS = (
     # As before, and of each level what the hub has left of it. Where the hub has not heard of the level yet, nothing of it can
