@@ -67,6 +67,9 @@ WRITE_KEY_CHARACTERS = 24
 
 prepare(StockState)
 
+#: So long one execution is moved on before the next one's turn.
+_LONGEST_TURN_S = 10.0
+
 _LIVE = frozenset(
     {
         PaymentState.AUTHORISED,
@@ -733,7 +736,8 @@ class OrderDriver:
             return self._pool
 
     def _go_on(self, execution_id: str) -> None:
-        engine.go_on(self._calls().store, self._flows, execution_id, Driver.EVENTS)
+        # A workflow may have a thousand calls: the others that are due are not to wait for all of them.
+        engine.go_on(self._calls().store, self._flows, execution_id, Driver.EVENTS, for_s=_LONGEST_TURN_S)
 
     def _step(self, order_id: str) -> None:
         store = self._calls().store

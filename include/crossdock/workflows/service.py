@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from typing import Any
 
 import psycopg
@@ -133,6 +134,7 @@ def advance(
     within: Container[str] | None = None,
     undoes: bool = True,
     once: bool = False,
+    for_s: float | None = None,
 ) -> Execution:
     """
     Move an execution on as far as it goes now, and return it.
@@ -148,6 +150,7 @@ def advance(
         within: On its way forward, make only these steps.
         undoes: False to stop where something has to be undone.
         once: Stop after one try of a step.
+        for_s: After so long, stop when a call has ended, and leave it to whoever takes up next what is due.
 
     Raises:
         NotFound: there is no such execution, or its flow does not exist any more.
@@ -156,10 +159,12 @@ def advance(
     """
     bounds = _Bounds(driver, within, undoes)
     made: _Made | None = None
+    ends_at = time.monotonic() + for_s if for_s is not None else inf
     while True:
+        is_over = made is not None and time.monotonic() > ends_at
         try:
             with store.transaction() as work:
-                execution, moved = _move_on(work, flows, execution_id, bounds, made, once=once)
+                execution, moved = _move_on(work, flows, execution_id, bounds, made, once=once or is_over)
         except BaseException:
             # Also where the time of a task is over, or its process has to end.
             if made:
@@ -167,6 +172,8 @@ def advance(
             raise
         if made:
             failpoint("workflows.ended")
+        if is_over:
+            release(store, execution.driver, [execution_id])
         if not isinstance(moved, _Called):
             return execution
         made = _make(moved)
@@ -232,6 +239,7 @@ def go_on(
     within: Container[str] | None = None,
     undoes: bool = True,
     once: bool = False,
+    for_s: float | None = None,
 ) -> None:
     """
     Move one execution of several on, as `advance`. One that fails is logged, and leaves the others alone.
@@ -241,7 +249,7 @@ def go_on(
 
     """
     try:
-        advance(store, flows, execution_id, driver=driver, within=within, undoes=undoes, once=once)
+        advance(store, flows, execution_id, driver=driver, within=within, undoes=undoes, once=once, for_s=for_s)
     except StoreUnavailable:
         raise
     except HubError as error:

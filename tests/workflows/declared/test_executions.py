@@ -17,7 +17,7 @@ from crossdock.workflows.declared import executions, listeners_repository, trial
 from crossdock.workflows.declared.answers import Answer, Status
 from crossdock.workflows.declared.model import Workflow
 from crossdock.workflows.declared.trial_model import StepState as TrialStepState
-from crossdock.workflows.model import ExecutionState
+from crossdock.workflows.model import Driver, ExecutionState
 from tests.workflows.declared.systems import (
     HUB,
     Flows,
@@ -239,6 +239,22 @@ LISTENING = workflow(
     + read("after"),
     head="params: {order: {type: string}}\n",
 )
+
+
+class TestTurns:
+    def test_an_execution_of_many_calls_leaves_the_others_their_turn_and_goes_on_in_the_next(
+        self, store: Store
+    ) -> None:
+        systems = Systems()
+        flows = flows_of(systems, workflow(read("one") + read("two") + read("three")))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+
+        engine.go_on(store, flows, execution_id, Driver.EVENTS, for_s=0.0)
+        assert [step for step, _ in systems.calls] == ["one"]
+
+        (due,) = engine.take_due(store, Driver.EVENTS)
+        assert due.execution_id == execution_id
+        assert engine.advance(store, flows, execution_id).state is ExecutionState.COMPLETED
 
 
 class TestPeople:
