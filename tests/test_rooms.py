@@ -118,6 +118,8 @@ REACHES = {
     "bench_orders.py": {"bench"},
     "bench_faults.py": {"bench"},
     "bench_restore.py": {"bench"},
+    "bench_workflows.py": {"bench"},
+    "bench_pages.py": {"bench", "db"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "declaration_preview.py": {

@@ -73,6 +73,7 @@ MATRIX = {
     ("GET", "/v1/workflows/{workflow_id}/diff"): ANYONE,
     ("POST", "/v1/workflows/{workflow_id}/test"): DEFINES,
     ("PUT", "/v1/workflows/{workflow_id}/deploy"): OPERATES,
+    ("DELETE", "/v1/workflows/{workflow_id}/deploy"): OPERATES,
     ("POST", "/v1/workflows/{workflow_id}/execute"): PLACES,
     ("GET", "/v1/executions"): ANYONE,
     ("GET", "/v1/executions/{execution_id}/status"): ANYONE,

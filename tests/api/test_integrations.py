@@ -462,6 +462,7 @@ def test_credentials_of_a_declared_system_do_not_follow_its_file(hub: Hub, retai
             }
             answer = hub.call("POST", "/v1/integrations", json=body)
             assert answer.status_code == 201, answer.text
+            assert answer.json()["name"] == "Stock of the ERP", "what the declaration calls it"
             other = AnotherHost()
             declaration.write_text(declaration.read_text().replace(system.url, other.url))
             tested = hub.call("POST", "/v1/integrations/stock_of_erp/test")

@@ -58,6 +58,16 @@ def test_a_record_is_found_fixed_and_replayed(hub: Hub, in_triage: Store) -> Non
 
     replay = hub.call("GET", f"/v1/replays/{requested.json()['replay_id']}", "vera").json()
     assert (replay["state"], replay["done"], replay["failed"]) == ("done", 1, 1)
+    done = hub.call("GET", path, "vera").json()
+    assert [(step["act"], step["actor"]) for step in done["history"]] == [
+        ("fixed", "airflow:otto"),
+        ("fixed", "airflow:otto"),
+        ("replayed", "airflow:otto"),
+    ]
+    assert done["history"][0]["detail"]["changed"] == {"quantityOnStock": {"from": -3, "to": -1}}
+    assert (done["history"][2]["replay_id"], done["history"][2]["replay_state"]) == (replay["replay_id"], "done")
+    assert done["sources"]["quantity_on_stock"] == ["quantityOnStock"]
+    assert "availableQuantity" in done["fields"]
     assert [item["item_id"] for item in items(hub)] == [second["item_id"]]
     assert query(in_triage, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]
     acts = query(in_triage, "SELECT DISTINCT actor, act FROM audit_entry WHERE entry_id > %s ORDER BY act", before)

@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from crossdock.cli import completion
+from crossdock.db.database import Store
+from tests.cli.conftest import Hub
+from tests.sync.quarantine.test_service import Triage
+from tests.sync.records import entry
+
 BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(BASH is None, reason="there is no bash")
 
@@ -54,3 +60,23 @@ def test_an_installed_completion_is_there_in_the_next_shell(checkout: Path) -> N
     bash(checkout, "./hub --install-completion")
 
     assert bash(checkout, "source ~/.bashrc\ncomplete_words ./hub dead").split() == ["dead-letters"]
+
+
+def test_ids_are_those_of_the_hub(hub: Hub, store: Store, checkout: Path) -> None:  # noqa: ARG001  the login is its own
+    Triage(store).sync(entry(id="a", quantityOnStock=-3))
+    (item,) = Triage(store).items()
+
+    assert completion.ids_of("/runs", "runs", "run_id")("") == [item.first_run_id]
+    assert completion.ids_of("/runs", "runs", "run_id")("no-run") == []
+    assert completion.ids_of("/quarantine", "items", "item_id")(str(item.item_id)) == [str(item.item_id)]
+    assert "commercetools.inventory" in completion.streams("commerce")
+    asked = 'eval "$(./hub --show-completion)"\ncomplete_words ./hub quarantine show ""'
+    assert bash(checkout, asked).split() == [str(item.item_id)]
+
+
+def test_without_a_hub_nothing_is_completed_and_nothing_is_said(
+    stackless_hub: Hub,  # noqa: ARG001  its environment
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert completion.streams("") == []
+    assert capsys.readouterr() == ("", "")

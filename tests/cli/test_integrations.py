@@ -139,7 +139,7 @@ def test_an_action_is_performed_by_command_and_repeated_by_its_key(
         (['--input={"sku": "A"}', "--key=ключ"], "Invalid key 'ключ'"),
         (['--input={"sku": "A"}', "--key=a\nX: 1"], "Invalid key 'a\\nX: 1'"),
         (['--input={"sku": "A"}', "--key="], "Invalid key ''"),
-        (['--input={"sku": 5}'], '/input/sku: must have type "string"'),
+        (['--input={"sku": 5}'], "/input/sku: must be of the type string"),
         (['--input={"skew": "A"}'], "/input/skew: is not known; known fields: sku"),
     ],
 )
@@ -242,7 +242,7 @@ def test_no_option_takes_a_secret(hub: Hub) -> None:
         (
             ["add", "x_y", *SETTINGS, "--set=allowed_networks=10.0.0.0/8"],
             2,
-            'must have type "array", for example ["10.1.0.0/16"]',
+            'must be of the type array, for example ["10.1.0.0/16"]',
         ),
         (["remove", "not_there"], 1, "There is no integration 'not_there'"),
         (["validate", "not/there.yaml"], 2, "cannot be read"),

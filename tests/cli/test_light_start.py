@@ -71,6 +71,9 @@ ITEM = {
     "record_key": "1",
     "state": "open",
     "record": {},
+    "fields": [],
+    "sources": {},
+    "history": [],
     "edited": None,
     "is_edited": True,
 }

@@ -27,6 +27,8 @@ READ = (
     "include/crossdock/app/subscribers.py",
     "include/crossdock/commerce/inventory/subscribers.py",
     "include/crossdock/connectors/declarative/manifest.json",
+    *(f"include/crossdock/web/{module}.py" for module in ("__init__", "app", "page")),
+    *(f"tests/web/{module}.py" for module in ("matrix", "test_statements", "test_in_a_browser")),
 )
 DATASETS = sorted(datasets())
 FIRST, *OTHERS = DATASETS
@@ -36,6 +38,7 @@ EVERYTHING = (
     # One subject has subscribers already, the other has none.
     ("subscriber", "inventory.sold_out"),
     ("subscriber", "orders.large_orders"),
+    ("page", "stock_levels", "--title", "Stock levels"),
 )
 
 
@@ -46,7 +49,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path in READ:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / path, root / path)
-    (root / "tests").mkdir()
     monkeypatch.setenv("HUB_PROJECT", str(root))
     return root
 
@@ -145,6 +147,10 @@ def test_a_stream_is_one_more_line_in_a_manifest_that_stays_as_it_was(stackless_
         (("stream", "declarative.products"), "is not a connector with streams"),
         (("subscriber", "nothing.sold_out"), "Unknown dataset 'nothing'"),
         (("subscriber", "inventory.availability"), "A subscriber 'availability' exists"),
+        (("page", "Stock"), "'Stock' cannot name a page"),
+        (("page", "alerts"), "There is a page /alerts"),
+        (("page", "dead_letters"), "There is a page /dead-letters"),
+        (("page", "stock", "--title", "<b>"), "cannot be a title"),
     ],
 )
 def test_what_cannot_be_written_is_refused_and_changes_nothing(
@@ -177,17 +183,42 @@ def test_a_folder_that_is_no_checkout_is_refused(
     assert "is not a checkout of Crossdock" in stackless_hub("new", "connector", "acme_shop").text
 
 
-@pytest.mark.deep
-def test_what_is_written_passes_every_static_check_and_its_own_tests(
-    stackless_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first thing that a new engineer does must work. In a copy of the whole checkout."""
-    root = tmp_path / "checkout"
+def copied(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the whole checkout."""
     for folder in ("include", "tests", "dags", "plugins", "docs"):
         shutil.copytree(PROJECT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "hub", "README.md", "CONTRIBUTING.md"):
         shutil.copy(PROJECT / name, root / name)
     monkeypatch.setenv("HUB_PROJECT", str(root))
+    return root
+
+
+def test_a_page_passes_the_tests_of_all_pages(
+    stackless_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy: who may see it, that each link leads somewhere, how many statements it takes, and that axe finds nothing."""
+    root = copied(tmp_path / "checkout", monkeypatch)
+    assert stackless_hub("new", "page", "stock_levels").code == 0
+    tests = [f"tests/web/test_{name}.py" for name in ("stock_levels", "frame", "statements")]
+    readable = "tests/web/test_in_a_browser.py::test_everybody_can_read_every_page"
+    ended = subprocess.run(
+        [BIN / "pytest", "-q", "-p", "no:cacheprovider", *tests, f"{readable}[dark-768]", "-rs"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root / "include")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout[-5000:]
+
+
+@pytest.mark.deep
+def test_what_is_written_passes_every_static_check_and_its_own_tests(
+    stackless_hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first thing that a new engineer does must work. In a copy of the whole checkout."""
+    root = copied(tmp_path / "checkout", monkeypatch)
     for words in EVERYTHING:
         assert stackless_hub("new", *words).code == 0
 

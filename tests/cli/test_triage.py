@@ -33,6 +33,15 @@ def test_some_items_are_discarded_by_id(hub: Hub, store: Store) -> None:
     assert Triage(store).states() == ["discarded", "discarded", "open"]
 
 
+def test_all_like_one_are_discarded_and_it_is_said_once(hub: Hub, store: Store) -> None:
+    first, *_ = rejected(store, 3)
+    Triage(store).sync(entry(id="other", quantityOnStock=-3))
+    ended = hub("quarantine", "discard", "--all-like", first, "--reason", "no longer sold")
+
+    assert ended.text.count("Discarded 3 of 3 items") == 1
+    assert sorted(Triage(store).states()) == ["discarded"] * 3 + ["open"]
+
+
 def test_many_are_counted_first_and_need_a_yes(hub: Hub, store: Store) -> None:
     rejected(store, 11)
     words = ("quarantine", "discard", "--cause", "sku_is_present", "--reason", "no longer sold")
@@ -93,6 +102,17 @@ def test_an_edit_is_given_in_one_way(hub: Hub, group: str, tmp_path: Path) -> No
     assert "--set FIELD=VALUE (may be repeated), or --file" in hub(group, "fix", "1").text
     assert "'5' is not FIELD=VALUE" in hub(group, "fix", "1", "--set", "5").text
     assert "cut.json is not JSON" in hub(group, "fix", "1", "--file", str(tmp_path / "cut.json")).text
+
+
+def test_a_record_says_what_was_received_and_what_was_done_with_it(hub: Hub, store: Store) -> None:
+    (item_id,) = rejected(store, 1)
+    hub("quarantine", "fix", item_id, "--set", "sku=SIDEBOARD")
+    shown = hub("quarantine", "show", item_id).text
+
+    assert 'received as sku: ""' in shown
+    assert "fixed by" in shown
+    assert 'sku: "" → "SIDEBOARD"' in shown
+    assert "Fields of its source: " in shown
 
 
 def test_a_fix_that_is_taken_back_is_reported(hub: Hub, store: Store) -> None:

@@ -319,7 +319,12 @@ class _SignedBench(_Webhook):
     def _one(message_id: str, data: Mapping[str, Any]) -> Received:
         assert data["message_id"] == message_id
         values = [str(data["hub"]), *_values(data["causes"]), *([f"… and {data['more_causes']} more causes"])]
-        links = tuple(cause["link"] for cause in data["causes"] if cause["link"])
+        links = tuple(
+            link
+            for cause in data["causes"]
+            for link in (cause["link"], *(deed["link"] for deed in cause["deeds"]))
+            if link
+        )
         return Received(message_id, data["thread_id"], data["title"], ("\n".join([data["title"], *values]),), links)
 
 

@@ -248,6 +248,23 @@ class TestHostileTexts:
         assert world.received().links == ()
 
 
+class TestDeeds:
+    def test_what_can_be_done_from_a_message_can_be_followed(self, world: World) -> None:
+        """At night a person taps once, and need not sign in."""
+        url = (
+            "https://hub.example/hub/pages/alert-link?deed=acknowledge&alert=12&route=ops&until=1796094850&signature=ab"
+        )
+        world.send(with_cause(deeds=(("Acknowledge", url), ("Mute", url.replace("acknowledge", "mute")))))
+
+        received = world.received()
+        assert received.links[-2:] == (url, url.replace("acknowledge", "mute"))
+
+    def test_no_other_address_becomes_a_deed(self, world: World) -> None:
+        world.send(with_cause(link="", deeds=(("Acknowledge", "javascript:alert(1)"),)))
+
+        assert world.received().links == ()
+
+
 class TestFaults:
     def test_a_receiver_that_is_busy_is_tried_again_and_gets_it_once(self, world: World) -> None:
         world.script(world.bench.busy)

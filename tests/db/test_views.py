@@ -124,9 +124,60 @@ def test_stock_has_the_name_of_its_warehouse(owner: psycopg.Connection) -> None:
         )
     owner.execute("INSERT INTO warehouse (warehouse_id, name) VALUES ('/integrations/shop_eu:4f1c', 'Lyon')")
     owner.execute("INSERT INTO warehouse (warehouse_id, name) VALUES ('/integrations/shop_eu', 'Newark')")
-    shown = owner.execute("SELECT entry_id, warehouse_name FROM crossdock.inventory ORDER BY entry_id").fetchall()
+    shown = owner.execute(
+        "SELECT entry_id, warehouse_id, warehouse_name FROM crossdock.inventory ORDER BY entry_id"
+    ).fetchall()
 
-    assert shown == [("e-1", "Lyon"), ("e-2", "Newark"), ("e-3", None)]
+    assert shown == [("e-1", "shop_eu:4f1c", "Lyon"), ("e-2", "shop_eu", "Newark"), ("e-3", "shop_eu:nameless", None)]
+
+
+def test_what_is_available_is_without_what_the_hub_holds_or_sold(owner: psycopg.Connection) -> None:
+    """Ten at the source, of which the hub holds two and sold three; the double of the warehouse is not sold from."""
+    for integration in ("shop_eu", "wms"):
+        owner.execute(
+            "INSERT INTO inventory (integration, id, version, sku, quantity_on_stock, available_quantity,"
+            "                       created_at, last_modified_at, batch_id) VALUES (%s, 'e', 1, 'CHEST', 12, 10, now(), now(), 1)",
+            [integration],
+        )
+        owner.execute("INSERT INTO warehouse (warehouse_id) VALUES ('/integrations/' || %s)", [integration])
+        owner.execute(
+            "INSERT INTO stock (warehouse_id, sku, on_hand, available, held, sold, version, as_of, entry_id)"
+            " SELECT '/integrations/' || %s, 'CHEST', 10, 10 - held - sold, held, sold, 1, now(), 'e'"
+            " FROM (SELECT 2 * is_ours AS held, 3 * is_ours AS sold FROM (SELECT %s::int AS is_ours) ours) of_orders",
+            [integration, int(integration == "shop_eu")],
+        )
+        owner.execute(
+            "INSERT INTO stock_availability (source, id, sku, available, version, as_of)"
+            " VALUES ('/integrations/' || %s, 'e', 'CHEST', 10, 1, now())",
+            [integration],
+        )
+    owner.execute("UPDATE warehouse SET same_as = '/integrations/shop_eu' WHERE warehouse_id = '/integrations/wms'")
+    by_warehouse = owner.execute(
+        "SELECT integration, quantity_on_stock, available_at_source, held, sold, available_quantity"
+        " FROM crossdock.inventory ORDER BY integration"
+    ).fetchall()
+    by_sku = owner.execute("SELECT available_at_source, held, sold, available FROM crossdock.availability").fetchall()
+
+    assert by_warehouse == [("shop_eu", 12, 10, 2, 3, 5), ("wms", 12, 10, 0, 0, 0)]
+    assert by_sku == [(10, 2, 3, 5)]
+
+
+def test_a_stock_level_that_waits_in_quarantine_counts_without_what_the_hub_sold(owner: psycopg.Connection) -> None:
+    owner.execute("INSERT INTO warehouse (warehouse_id) VALUES ('/integrations/shop_eu')")
+    owner.execute(
+        "INSERT INTO stock (warehouse_id, sku, on_hand, available, sold, version, as_of, entry_id)"
+        " VALUES ('/integrations/shop_eu', 'CHEST', 10, 7, 3, 1, now(), 'e')"
+    )
+    owner.execute(
+        "INSERT INTO stock_availability (source, id, sku, available, version, as_of)"
+        " VALUES ('/integrations/shop_eu', 'e', 'CHEST', 10, 1, now())"
+    )
+    owner.execute(
+        "INSERT INTO quarantine_item (integration, dataset, record_id, version, cause, failures, raw, first_run_id, last_run_id, mapped)"
+        " VALUES ('shop_eu', 'inventory', 'e', 2, 'rule', '[]', ''::bytea, 'r', 'r', '{\"available_quantity\": 4}')"
+    )
+
+    assert owner.execute("SELECT available, waiting FROM crossdock.availability").fetchall() == [(1, 1)]
 
 
 def test_an_event_about_a_person_has_neither_key_nor_data(owner: psycopg.Connection) -> None:

@@ -102,7 +102,7 @@ class TestCounts:
         count_all(store)
 
         with store.transaction() as work:
-            waiting, oldest_s = consumer_leases.lag(work, "never_started", (STOCK_CHANGED,))
+            waiting, oldest_s = consumer_leases.lags(work, {"never_started": (STOCK_CHANGED,)})["never_started"]
         (real,) = query(store, f"SELECT count(*) FROM event WHERE type = '{STOCK_CHANGED}' AND NOT silent")[0]
 
         assert waiting >= real > 0

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from crossdock.db.database import Store
-from crossdock.maintenance import dashboard
+from crossdock.integrations import repository as integrations
+from crossdock.maintenance import dashboard, overview
+from crossdock.observability import alerts
+from crossdock.observability.alerts import Found, Kind
 from crossdock.sync import ledger
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage
@@ -40,6 +43,50 @@ class TestTheRowsOfADay:
 
         assert (runs, counts.read, counts.inserted, counts.rejected) == (1, 2, 1, 1)
         assert counts.balanced
+
+
+def test_a_replay_is_no_sync(store: Store) -> None:
+    """It may load one record, and the last sync was read hours ago."""
+    anna = Triage(store)
+    anna.sync(entry(id="a", quantityOnStock=-3))
+    ((sync_id,),) = query(store, "SELECT run_id FROM sync_run")
+    (item,) = anna.items()
+    anna.edit(item, quantityOnStock=5, availableQuantity=5)
+    anna.replay()
+    found = dashboard.read(store, [("commercetools.inventory", 1)])
+    with store.transaction() as work:
+        activity = integrations.activity(work, "commercetools")
+
+    assert query(store, "SELECT count(*) FROM sync_run") == [(2,)]
+    assert [run.run_id for run in found.runs["commercetools.inventory"]] == [sync_id]
+    assert (found.ended, found.rows.read, found.rows.rejected) == (1, 1, 1)
+    assert (activity.last_run_id, activity.runs_24h, activity.records_read_24h) == (sync_id, 1, 1)
+    assert overview.overview(store).latest_run == overview.LatestRun(sync_id, "partial")
+
+
+def test_a_cause_and_its_alert_are_listed_once(store: Store) -> None:
+    Triage(store).sync(entry(id="a", quantityOnStock=-3))
+    with store.transaction() as work:
+        alerts.add(work, Kind.ROWS_REJECTED, "commercetools.inventory", Found("1 record is in quarantine"))
+        alerts.add(work, Kind.ROWS_REJECTED, "elsewhere.inventory", Found("its records are not listed"))
+    found = dashboard.read(store, [])
+
+    assert [cause.stream for cause in found.quarantine] == ["commercetools.inventory"]
+    assert [alert.subject for alert in found.alerts] == ["elsewhere.inventory"]
+    assert dashboard.needs(store) == 2
+
+
+def test_the_gravest_alert_comes_first_however_many_newer_ones_there_are(store: Store) -> None:
+    with store.transaction() as work:
+        alerts.add(work, Kind.PAYMENT_DOUBLED, "pay_1", Found("two authorisations"))
+        for number in range(overview.ALERTS + 1):
+            alerts.add(work, Kind.RUN_FAILED, f"shop.orders ({number})", Found("HTTP 503", stream="shop.orders"))
+    found = overview.overview(store).alerts
+
+    assert [alert.severity for alert in found[:2]] == ["critical", "warning"]
+    assert found[1].line.startswith(f"[warning] shop.orders ({overview.ALERTS}): HTTP 503. Read the end of")
+    assert found[1].line.endswith("./hub runs --stream shop.orders")
+    assert next(alert.subject for alert in dashboard.read(store, []).alerts) == "pay_1"
 
 
 def test_an_empty_hub_has_an_overview(store: Store) -> None:

@@ -37,6 +37,8 @@ class Found(HTMLParser):
             self.links.append(str(named["href"]))
         elif tag == "form":
             self.forms.append({"action": str(named.get("action")), "method": str(named.get("method", "get"))})
+        elif named.get("type") == "checkbox" and "checked" not in named:
+            pass  # a browser does not send it
         elif tag in {"input", "textarea"} and self.forms and named.get("name"):
             self.forms[-1][str(named["name"])] = str(named.get("value") or "")
         elif tag == "script":

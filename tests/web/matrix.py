@@ -47,6 +47,10 @@ PAGES = {
     ("POST", "/replays/{replay_id}/stop"): Like("POST", "/v1/replays/{replay_id}/stop"),
     ("GET", "/events"): Like("GET", "/v1/events"),
     ("GET", "/events/{event_id}"): Like("GET", "/v1/events/{event_id}"),
+    ("GET", "/event-delivery"): Like("GET", "/v1/delivery"),
+    ("GET", "/event-volumes"): Like("GET", "/v1/delivery"),
+    ("GET", "/event-replay"): Like("POST", "/v1/event-replays/count"),
+    ("POST", "/event-replays"): Like("POST", "/v1/event-replays"),
     ("GET", "/orders"): Like("GET", "/v1/orders"),
     ("GET", "/order-search"): Like("GET", "/v1/orders"),
     ("GET", "/orders/{key:path}"): Like("GET", "/v1/journeys/{subject}/{key:path}"),
@@ -59,10 +63,28 @@ PAGES = {
     ("GET", "/integrations/{integration_id}"): Like("GET", "/v1/integrations/{integration_id}/health"),
     ("POST", "/integrations/{integration_id}/pause"): Like("POST", "/v1/integrations/{integration_id}/pause"),
     ("POST", "/integrations/{integration_id}/resume"): Like("POST", "/v1/integrations/{integration_id}/resume"),
+    ("GET", "/new-integration"): Like("POST", "/v1/integrations"),
+    ("GET", "/new-integration/{kind}"): Like("POST", "/v1/integrations"),
+    ("POST", "/new-integration/{kind}"): Like("POST", "/v1/integrations"),
+    ("GET", "/integrations/{integration_id}/change"): Like("PATCH", "/v1/integrations/{integration_id}"),
+    ("POST", "/integrations/{integration_id}/change"): Like("PATCH", "/v1/integrations/{integration_id}"),
+    ("GET", "/integrations/{integration_id}/rotate"): Like("POST", "/v1/integrations/{integration_id}/rotate"),
+    ("POST", "/integrations/{integration_id}/rotate"): Like("POST", "/v1/integrations/{integration_id}/rotate"),
+    ("GET", "/integrations/{integration_id}/test"): Like("POST", "/v1/integrations/{integration_id}/test"),
+    ("POST", "/integrations/{integration_id}/test"): Like("POST", "/v1/integrations/{integration_id}/test"),
+    ("GET", "/declaration-preview"): Like("POST", "/v1/declarations/preview"),
+    ("POST", "/declaration-preview"): Like("POST", "/v1/declarations/preview"),
     ("GET", "/alerts"): Like("GET", "/v1/alerts"),
     ("POST", "/alerts/{alert_id}/acknowledge"): Like("POST", "/v1/alerts/{alert_id}/acknowledge"),
+    ("POST", "/alerts/{alert_id}/mute"): Like("POST", "/v1/alert-mutes"),
+    ("GET", "/alert-mutes"): Like("GET", "/v1/alert-mutes"),
+    ("POST", "/alert-mutes/{mute_id}/end"): Like("POST", "/v1/alert-mutes/{mute_id}/end"),
+    ("GET", "/alert-routes"): Like("GET", "/v1/alert-routes"),
+    ("POST", "/alert-routes/{name}/test"): Like("POST", "/v1/alert-routes/{name}/test"),
     ("GET", "/audit"): Like("GET", "/v1/audit"),
 }
+#: Pages without a role: the signature of their link is the guard. `test_alert_links.py` tests them.
+SIGNED = frozenset({("GET", "/alert-link"), ("POST", "/alert-link")})
 #: Part of a path → an ID of nothing.
 OF_NOTHING = {
     "/dag-run": "/dag-run?dag_id=none&run_id=none",
@@ -75,5 +97,8 @@ OF_NOTHING = {
     "{order_id}": f"ord_{'0' * 32}",
     "{decision_id}": "4711",
     "{integration_id}": "none_of_ours",
+    "{kind}": "none",
     "{alert_id}": "4711",
+    "{mute_id}": "4711",
+    "{name}": "none",
 }

@@ -19,7 +19,7 @@ from crossdock.web.page import NAVIGATION
 from tests.api.conftest import Hub
 from tests.api.matrix import ROLES
 from tests.web.conftest import Found, Visitor
-from tests.web.matrix import OF_NOTHING, PAGES
+from tests.web.matrix import OF_NOTHING, PAGES, SIGNED
 
 PROJECT = Path(__file__).parents[2]
 STATIC = Path(web.__file__).parent / "static"
@@ -40,7 +40,7 @@ def test_every_page_is_in_the_matrix() -> None:
     routes = [route for route in create_pages().routes if isinstance(route, Route)]
     found = {(method, route.path) for route in routes for method in route.methods or () if method != "HEAD"}
 
-    assert found - {("GET", "/assets/{name}")} == set(PAGES)
+    assert found - {("GET", "/assets/{name}")} - SIGNED == set(PAGES)
 
 
 def test_each_page_and_action_has_the_guard_of_its_route() -> None:
@@ -107,6 +107,7 @@ def test_after_the_login_a_person_is_back_at_the_link_of_a_message(pages_server:
     assert "next=%2Fhub%2Fpages%2Fquarantine%3Fstream%3Dshop_eu.orders" in login.headers["Location"]
 
 
+@pytest.mark.usefixtures("pages")  # an empty hub: escaped, the text of a record may look like a script
 @pytest.mark.parametrize("path", ["/overview", "/nothing", "/overview?limt=3"])
 def test_no_page_runs_a_script_or_stands_in_a_frame_that_is_not_ours(vera: Visitor, path: str) -> None:
     """A script in a page would have the session's token, and a frame of another site the person's clicks. So on errors too."""

@@ -35,13 +35,23 @@ SHOWN = {
     "/quarantine/{item}": "quarantine-record",
     "/dead-letters": None,
     "/events": None,
-    "/events/1-1": None,
+    "/events/1-1": "event",
+    "/event-delivery": None,
+    "/event-volumes": None,
+    "/event-replay?count=true": None,
     "/orders": None,
     "/orders/{order}": "order",
     "/decisions": None,
     "/integrations": None,
     "/integrations/shop_eu": None,
-    "/alerts": None,
+    "/integrations/shop_eu/change": None,
+    "/integrations/shop_eu/rotate": None,
+    "/new-integration": None,
+    "/new-integration/commercetools": None,
+    "/declaration-preview": None,
+    "/alerts": "alerts",
+    "/alert-mutes": None,
+    "/alert-routes": None,
     "/audit": None,
     "/replays": None,
     "/nothing": None,
@@ -112,6 +122,17 @@ def test_everybody_can_read_every_page(busy: Store, pages: Hub, browser: Browser
         assert {path: each for path, each in found.items() if each} == {}
         assert screen.foreign == []
         assert [said for said in screen.complaints if "404" not in said] == []
+
+
+def test_no_page_is_wider_than_a_telephone(busy: Store, pages: Hub, browser: Browser) -> None:
+    """Whoever is woken opens the link of a message there. A table scrolls by itself."""
+    with screen_of(browser, pages, "otto", width=420) as screen:
+        wide = []
+        for path in paths(busy):
+            screen.open(path)
+            if screen.is_wider_than_the_window():
+                wide.append(path)
+        assert wide == []
 
 
 def test_the_pictures_of_the_docs_are_taken(busy: Store, pages: Hub, browser: Browser, tmp_path: Path) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from html import unescape
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from crossdock.commerce.payments import service as payments
 from crossdock.commerce.payments.amounts import PaymentState
+from crossdock.core.ids import RUN_NOTE
 from crossdock.db.database import Store
 from tests.api.conftest import Hub
 from tests.api.test_decisions import waiting
@@ -99,6 +104,27 @@ class TestRuns:
         assert "/dags/sync_x/runs/manual__2026-12-01T00%3A00%3A00%2B00%3A00" in page
         assert "The hub has no run of this DAG run" in vera.get("/dag-run?dag_id=other&run_id=manual__1")
 
+    def test_a_failed_dag_run_says_which_task_failed_and_why(self, pages: Hub, hub_store: Store, vera: Visitor) -> None:
+        """Also one that never began to read, of which the ledger has nothing."""
+        reason = "extract failed: shop_eu refused the token. To enter its credentials again: ./hub integration rotate shop_eu"
+        _fail_task(pages.metadata, "sync_shop_eu_orders", "manual__1", "extract", reason)
+        _fail_task(pages.metadata, "sync_shop_eu_orders", "manual__2", "load", None)
+        page = text_of(unescape(vera.get("/dag-run?dag_id=sync_shop_eu_orders&run_id=manual__1")))
+        killed = text_of(unescape(vera.get("/dag-run?dag_id=sync_shop_eu_orders&run_id=manual__2")))
+        Triage(hub_store).sync(entry(id="a"))
+        query(
+            hub_store,
+            "UPDATE sync_run SET state = 'failed', dag_id = 'sync_shop_eu_orders', dag_run_id = 'manual__1' RETURNING 1",
+        )
+        ((run_id,),) = query(hub_store, "SELECT run_id FROM sync_run")
+
+        assert "extract failed after 2 tries: shop_eu refused the token." in page
+        assert "./hub integration rotate shop_eu" in page
+        assert "load failed after 2 tries: its process was gone before it could say why" in killed
+        assert "extract failed after 2 tries: shop_eu refused the token." in text_of(
+            unescape(vera.get(f"/runs/{run_id}"))
+        )
+
 
 class TestEvents:
     def test_pages_go_back_in_time_and_neither_repeat_nor_leave_out(self, hub_store: Store, vera: Visitor) -> None:
@@ -130,6 +156,17 @@ class TestOrders:
         assert "ada@example.com" in otto.get(f"/orders/{order_id}")
         revealed = query(hub_store, "SELECT actor FROM audit_entry WHERE subject = %s", f"journey/order/{order_id}")
         assert revealed == [("airflow:otto",)]
+
+    def test_the_page_says_of_each_entry_what_the_command_does(self, pages: Hub, vera: Visitor) -> None:
+        """Amounts, reasons, and each state that its stock had: from one place."""
+        order_id, _ = waiting(pages)
+        journey = pages.call("GET", f"/v1/journeys/order/{order_id}", "vera").json()
+        page = unescape(vera.get(f"/orders/{order_id}"))
+        said = {entry["text"] for entry in journey["entries"] if entry["text"]}
+
+        assert [text for text in said if text not in page] == []
+        assert any("total_minor" in text for text in said)
+        assert all(f"{entry['name']}</b>" in page for entry in journey["entries"] if entry["kind"] == "stock")
 
     def test_one_is_found_by_its_reference(self, pages: Hub, vera: Visitor) -> None:
         place(pages, reference="web-10042")
@@ -334,3 +371,22 @@ class TestDeadLetters:
         assert otto.status == 409
         ((edited,),) = query(hub_store, "SELECT edited_data FROM dead_letter")
         assert edited["available_quantity"] == 4
+
+
+def _fail_task(metadata: Path, dag_id: str, run_id: str, task_id: str, reason: str | None) -> None:
+    """Record in Airflow's metadata that a task failed, and what it left."""
+    with closing(sqlite3.connect(metadata)) as airflow, airflow:
+        _insert(airflow, "task_instance", dag_id=dag_id, run_id=run_id, task_id=task_id, state="failed", try_number=2)
+        if reason:
+            value = json.dumps(reason)
+            _insert(airflow, "xcom", dag_id=dag_id, run_id=run_id, task_id=task_id, key=RUN_NOTE, value=value)
+
+
+def _insert(airflow: sqlite3.Connection, table: str, **values: object) -> None:
+    """Insert a row; what must have a value and has none given gets one that means nothing."""
+    for _, name, kind, is_needed, default, _ in airflow.execute(f"PRAGMA table_info({table})").fetchall():
+        if is_needed and default is None and name not in values:
+            values[name] = uuid4().hex if kind.startswith("CHAR") else -1 if name == "map_index" else 0
+    names = ", ".join(f'"{name}"' for name in values)
+    marks = ", ".join("?" for _ in values)
+    airflow.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))

@@ -108,6 +108,7 @@ class TestOneRecord:
         assert "available_is_not_above_stock" in verdict(entry(id="a", sku="SKU-a", quantityOnStock=1).decode())
         assert "is not JSON" in verdict("{")
         assert "has another id" in verdict(entry(id="b").decode())
+        assert "`" not in verdict(entry(id="b").decode()), "a person reads code as code"
         assert query(hub_store, "SELECT edited FROM quarantine_item") == [(None,)]
 
     def test_it_is_fixed_and_replayed(self, hub_store: Store, otto: Visitor) -> None:
@@ -120,7 +121,9 @@ class TestOneRecord:
 
         assert "Replayed and closed" in otto.get("/replays/1")
         assert query(hub_store, "SELECT quantity_on_stock FROM inventory") == [(9,)]
-        assert "Replayed" in otto.get("/quarantine/1")
+        done = text_of(otto.get("/quarantine/1"))
+        assert "airflow:otto fixed quantityOnStock: 3 → 9" in done
+        assert "airflow:otto replayed Replay 1" in done
 
     def test_an_edit_of_what_somebody_else_has_edited_is_refused(self, hub_store: Store, otto: Visitor) -> None:
         """Two tabs show the same record; the second one would undo what the first one saved."""
@@ -282,6 +285,23 @@ class TestAForeignForm:
 
         self.refused(otto, data={**self.FIELDS, "session_token": of_admin}, headers={"Origin": otto.hub.url})
         assert states(hub_store) == ["open"]
+
+    def test_the_token_of_a_person_outlives_the_cookie_of_the_session(self, hub_store: Store, otto: Visitor) -> None:
+        """Auth managers exchange the cookie for a new one while a person types; what was typed must not be lost."""
+        rejected(hub_store, "a")
+        fields = {**hidden_of(otto.get(CAUSE)), "reason": "x"}
+        answer = requests.post(
+            f"{otto.hub.url}/auth/token", json={"username": "otto", "password": "ottootto"}, timeout=60
+        )
+        renewed = answer.json()["access_token"]
+        assert renewed != otto.hub.token("otto")
+        url, own = f"{otto.hub.url}/hub/pages/quarantine-discards", {"Origin": otto.hub.url}
+        sent = requests.post(
+            url, data=fields, cookies={"_token": renewed}, headers=own, timeout=60, allow_redirects=False
+        )
+
+        assert sent.status_code == 303
+        assert states(hub_store) == ["discarded"]
 
     @pytest.mark.parametrize(
         "headers",

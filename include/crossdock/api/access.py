@@ -175,17 +175,17 @@ def _refuse_cross_site(request: Request) -> None:
     if request.method in {"GET", "HEAD", "OPTIONS"} or not request.cookies:
         return
     origin = urlsplit(request.headers.get("origin", "")).netloc
-    if not origin or origin not in {request.headers.get("host"), _own_address()}:
+    if not origin or origin not in {request.headers.get("host"), urlsplit(own_url()).netloc}:
         raise Problem(
             HTTPStatus.FORBIDDEN, "foreign-page", "A change with the session cookie must come from the hub's own pages"
         )
 
 
-def _own_address() -> str:
-    """Read where browsers find Airflow: a proxy before it may give its requests another Host."""
+def own_url() -> str:
+    """Read where browsers find Airflow: a proxy before it may give its requests another Host. Empty if nobody has set it."""
     from airflow.configuration import conf  # noqa: PLC0415  as above
 
-    return urlsplit(conf.get("api", "base_url", fallback="")).netloc
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 
 def _airflow_roles(user: Any) -> Iterator[str]:

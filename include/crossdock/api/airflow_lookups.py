@@ -80,6 +80,17 @@ class AirflowLookups:
         """Ask, and wait. Raises as `start` and `wait`."""
         return await self.wait(what, self.start(what, ask))
 
+    def ask_now(self, what: str, ask: Callable[[], Answer], patience_s: float = PATIENCE_S) -> Answer:
+        """Ask, and wait in a thread that may block. Raises as `start` and `wait`."""
+        asked = self.start(what, ask)
+        try:
+            return asked.result(patience_s)
+        except TimeoutError as error:
+            if not asked.cancel():
+                self._hanging.add(asked)
+                asked.add_done_callback(self._hanging.discard)
+            raise AirflowUnavailable(what) from error
+
 
 @cache
 def lookups() -> AirflowLookups:

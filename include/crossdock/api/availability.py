@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from fastapi import Path
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, StrictBool
@@ -29,9 +30,12 @@ class AvailabilityDocument(BaseModel):
 
     sku: str
     available: int = Field(
-        description="Units over all warehouses, as their platforms have counted them: what the hub holds or has sold since is not "
-        "subtracted. An oversold warehouse counts as 0."
+        description="Units over all warehouses, without what is held for orders at the hub or sold to them. An oversold warehouse "
+        "counts as 0."
     )
+    available_at_source: int = Field(description="Units over all warehouses, as their sources count them.")
+    held: int = Field(description="Units that are held for orders at the hub.")
+    sold: int = Field(description="Units that the hub has sold and the source has not subtracted yet.")
     warehouses: int
     as_of: datetime = Field(description="The time of the newest stock event.")
     waiting: int = Field(
@@ -65,13 +69,7 @@ def show_availability(
     """Read the units of a SKU that can be sold, over all warehouses."""
     with store.transaction() as work:
         found = inventory_repository.get(work, sku)
-    return AvailabilityDocument(
-        sku=found.sku,
-        available=found.available,
-        warehouses=found.warehouses,
-        as_of=found.as_of,
-        waiting=found.waiting,
-    )
+    return AvailabilityDocument.model_validate(msgspec.structs.asdict(found))
 
 
 @router.post(

@@ -28,7 +28,11 @@ def integrations_changed(store: Store) -> None:
 
 def workflows_changed(store: Store) -> None:
     """Write the snapshots of the deployed workflows, and have Airflow parse the DAG files of those that changed."""
-    _parse_soon([workflow_snapshots.file_name(file_no) for file_no in workflow_snapshots.write(store)])
+    files = [workflow_snapshots.file_name(file_no) for file_no in workflow_snapshots.write(store)]
+    try:
+        _parse_soon(files)
+    except Exception as error:  # noqa: BLE001  it is deployed: Airflow parses the files at their next turn, and executions need no run
+        log.warning("Airflow could not be asked to parse %s: %s", ", ".join(files), type(error).__name__)
 
 
 def start_run(dag_id: str, run_id: str, conf: Mapping[str, Any], *, by: str) -> bool:

@@ -10,8 +10,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from crossdock.api.airflow_lookups import Remembered, existing
+from crossdock.api.airflow_connections import Connections
+from crossdock.api.airflow_lookups import AirflowUnavailable, Remembered, existing
 from crossdock.api.bulkhead import work_of
+from crossdock.api.definitions import integration_added, integrations_changed
+from crossdock.api.failed_tasks import FailedTask, failed_tasks
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.pagination import RowCursor, cursor_at, cursor_like, cursor_of_row, place_of_row, position_of
 from crossdock.api.problems import Problem, title
@@ -25,6 +28,9 @@ __all__ = [
     "EVENT_ID",
     "MOST_EXACT",
     "PLAIN",
+    "AirflowUnavailable",
+    "Connections",
+    "FailedTask",
     "OpenStore",
     "Problem",
     "RequestMiddleware",
@@ -33,7 +39,11 @@ __all__ = [
     "cursor_at",
     "cursor_like",
     "cursor_of_row",
+    "existing",
+    "failed_tasks",
     "guarded",
+    "integration_added",
+    "integrations_changed",
     "open_store",
     "place_of_row",
     "position_of",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field
@@ -156,7 +155,6 @@ def retry_execution(
             execution_id,
             newest=body.version == "deployed",
             params=body.params,
-            run_id=f"retry__{uuid4().hex}",
             reason=body.reason,
             actor=caller.actor,
         )

@@ -41,7 +41,7 @@ class CallerDocument(BaseModel):
 )
 def health(store: OpenStore) -> HealthDocument:
     with store.transaction() as work:
-        newest = ledger.page(work, limit=1)
+        newest = ledger.newest(work, limit=1)
         unfinished = ledger.unfinished(work)
         open_alerts = alerts.count_open(work)
     return HealthDocument(

@@ -21,7 +21,7 @@ from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.validation import PLAIN
 from crossdock.app.integrations import on_changed, on_resumed
-from crossdock.app.streams import streams_by_kind
+from crossdock.app.streams import declared_title, streams_by_kind
 from crossdock.core.errors import NotFound
 from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Work
@@ -101,7 +101,13 @@ class AddBody(BaseModel):
 
     id: str = Field(pattern=INTEGRATION_ID, examples=["shop_eu"])
     kind: str = Field(max_length=63, description="One of GET /hub/v1/kinds.")
-    name: str | None = Field(None, min_length=1, max_length=200, pattern=PLAIN, description="Defaults to the id.")
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        pattern=PLAIN,
+        description="Defaults to the title of its declaration, or to the id.",
+    )
     settings: dict[str, Any] = Field({}, description="As the kind's schema defines them.")
     credentials: dict[str, Any] | None = Field(
         None,
@@ -184,7 +190,7 @@ def add_integration(
     new = NewIntegration(
         integration_id=body.id,
         kind=body.kind,
-        name=body.name or body.id,
+        name=body.name or _title_of(body) or body.id,
         settings=body.settings,
         credentials=body.credentials,
     )
@@ -375,3 +381,8 @@ def _kind_document(manifest: Manifest) -> KindDocument:
         credentials=dict(manifest.credentials),
         quality=manifest.quality,
     )
+
+
+def _title_of(body: AddBody) -> str | None:
+    """Find what a declaration calls the system; None for one of another kind."""
+    return declared_title(body.id) if body.kind == "declared" else None

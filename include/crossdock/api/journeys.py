@@ -20,6 +20,7 @@ from crossdock.app.journey_repository import Entry
 from crossdock.app.journeys import Journey, Money, Subject
 from crossdock.app.personal_data import MASK
 from crossdock.commerce.inventory.reservation_repository import Hold, HoldState
+from crossdock.commerce.inventory.warehouse_repository import name_of
 from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.core.roles import Caller, Role
 from crossdock.integrations.model import INTEGRATION_ID
@@ -45,6 +46,7 @@ class EntryDocument(BaseModel):
     ref: str | None = Field(
         description="The ID by which to look it up: of an event, run, payment, mail, quarantine item."
     )
+    text: str = Field(description="The message, the amounts and the reason in a line, for people.")
     detail: dict[str, Any] = Field(description="Personal data is masked, except for operators.")
 
 
@@ -58,7 +60,7 @@ class PaymentOfOrder(BaseModel):
 
 class HoldOfOrder(BaseModel):
     sku: str
-    warehouse_id: str
+    warehouse_id: str = Field(description="As in `/warehouses`.")
     quantity: int
     state: HoldState
     expires_at: datetime | None
@@ -84,20 +86,23 @@ class JourneyDocument(BaseModel):
 
 @router.get(
     "/journeys/{subject}/{key:path}",
-    summary="Get all that happened to an order, a SKU or a customer",
+    summary="Get all that happened to an order, a SKU, a customer or an execution",
     responses={404: {"model": ProblemDocument, "description": "The hub has nothing of it; `detail` says what to try."}},
 )
 def show_journey(
     store: OpenStore,
     caller: Annotated[Caller, guard(Role.VIEWER)],
-    subject: Annotated[Literal[Subject.ORDER, Subject.SKU, Subject.CUSTOMER], Path(description="What the key is of.")],
+    subject: Annotated[
+        Literal[Subject.ORDER, Subject.SKU, Subject.CUSTOMER, Subject.EXECUTION],
+        Path(description="What the key is of."),
+    ],
     key: Annotated[
         str,
         Path(
             min_length=1,
             max_length=512,
             pattern=PLAIN,
-            description="An order's ID, reference or number; a SKU; a customer's e-mail address or ID.",
+            description="An order's ID, reference or number; a SKU; a customer's e-mail address or ID; an execution's ID.",
         ),
     ],
     platform: Annotated[
@@ -145,6 +150,7 @@ def _entry(found: Journey, entry: Entry, *, is_shown: bool) -> EntryDocument:
         tries=entry.tries,
         message=entry.message,
         ref=entry.ref,
+        text=shown_journeys.in_a_line(entry),
         detail=entry.detail,
     )
 
@@ -160,4 +166,10 @@ def _payment(money: Money) -> PaymentOfOrder:
 
 
 def _hold(hold: Hold) -> HoldOfOrder:
-    return HoldOfOrder.model_validate(hold, from_attributes=True)
+    return HoldOfOrder(
+        sku=hold.sku,
+        warehouse_id=name_of(hold.warehouse_id),
+        quantity=hold.quantity,
+        state=hold.state,
+        expires_at=hold.expires_at,
+    )

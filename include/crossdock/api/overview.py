@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import guard
@@ -12,6 +13,7 @@ from crossdock.api.hints import HintDocument
 from crossdock.api.routing import Router
 from crossdock.core.roles import Role
 from crossdock.maintenance import overview
+from crossdock.maintenance.alerting.model import Severity
 
 router = Router(tags=["hub"])
 
@@ -28,6 +30,11 @@ class OutageDocument(BaseModel):
 
 class OpenAlertDocument(BaseModel):
     opened_at: datetime
+    severity: Severity
+    kind: str
+    subject: str = Field(description="What it is about.")
+    stream: str | None = Field(description="The stream that it belongs to, if it is of one.")
+    line: str = Field(description="How grave, what it is about, what is wrong and what to do next, in one line.")
     message: str = Field(description="What is wrong.")
     hint: HintDocument | None = Field(None, description="What to do about it, where the hub knows.")
 
@@ -39,7 +46,9 @@ class OverviewDocument(BaseModel):
     in_quarantine: int = Field(description="Records in quarantine.")
     dead_letters: int
     outages: list[OutageDocument] = Field(description="Integrations whose circuit breaker is not closed.")
-    alerts: list[OpenAlertDocument] = Field(description=f"The newest open alerts, at most {overview.ALERTS}.")
+    alerts: list[OpenAlertDocument] = Field(
+        description=f"The open alerts, the gravest first and of these the newest, at most {overview.ALERTS}."
+    )
     alerts_are_sent: bool = Field(description="Whether a sender of alerts is at work.")
     alert_routes: int = Field(description="How many routes say who gets alerts.")
     waiting_messages: int = Field(description="Messages of alerts that are not sent yet.")
@@ -58,7 +67,7 @@ def get_overview(store: OpenStore) -> OverviewDocument:
         dead_letters=found.dead_letters,
         outages=[OutageDocument(integration=each.integration, reason=each.reason) for each in found.outages],
         alerts=[
-            OpenAlertDocument(opened_at=alert.at, message=alert.message, hint=HintDocument.of(alert.hint))
+            OpenAlertDocument(**{**msgspec.structs.asdict(alert), "hint": HintDocument.of(alert.hint)})
             for alert in found.alerts
         ],
         alerts_are_sent=found.alerts_are_sent,

@@ -36,12 +36,14 @@ from crossdock.api.selection import (
 from crossdock.api.validation import MOST_EXACT, PLAIN
 from crossdock.app import personal_data
 from crossdock.app.streams import stream_of
+from crossdock.core.errors import BadRequest
 from crossdock.core.roles import Caller, Role
-from crossdock.db.database import Store
+from crossdock.db.database import Store, Work
 from crossdock.sync.quarantine import fix_all
 from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
+from crossdock.sync.quarantine.history import history_of
 from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import CauseCount, Item
 
@@ -80,9 +82,25 @@ class ItemSummary(BaseModel):
     closed_by: str | None
 
 
+class StepDocument(BaseModel):
+    """One thing that somebody did with the record."""
+
+    at: datetime
+    actor: str
+    act: Literal["fixed", "replayed", "discarded"]
+    detail: dict[str, Any] = Field(description="Of a fix, `changed`: each changed place with `from` and `to`.")
+    replay_id: int | None
+    replay_state: str | None
+
+
 class ItemDocument(ItemSummary):
     record: Any = Field(description="As the source sent it.")
     edited: Any = Field(None, description="The record as it will be replayed, if somebody edited it.")
+    fields: list[str] = Field(description="Fields of the source that an edit may set.")
+    sources: dict[str, list[str]] = Field(
+        description="Column of the hub → the fields of this record that it comes from."
+    )
+    history: list[StepDocument] = Field(description="What people did with it, the first first.")
 
 
 class ItemsPage(BaseModel):
@@ -264,13 +282,14 @@ def show_item(store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], i
     """Read an item. Personal data is shown to operators only, and recorded in the audit trail."""
     with store.transaction() as work:
         item = quarantine_repository.get(work, item_id)
+        more = _more(work, item, caller)
     fields = personal_data.fields_of_source(item.dataset)
     record, edited = quarantine_service.readable(item.raw), _edited(item)
     if personal_data.reveal(store, caller, f"quarantine/{item_id}", [record, edited], fields):
         failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in item.failures]
         shown = {**_summary(item), "record_id": item.record_id, "record_key": item.record_key, "failures": failures}
-        return ItemDocument(**shown, record=record, edited=edited)
-    return _masked(item)
+        return ItemDocument(**shown, **more, record=record, edited=edited)
+    return _masked(item, more)
 
 
 @router.patch("/quarantine/{item_id}", summary="Edit a record; nothing is loaded until it is replayed", responses=_NONE)
@@ -282,7 +301,7 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
         )
     else:
         verdict = quarantine_service.edit_fields(store, item_id, body.changes, streams=stream_of, actor=caller.actor)
-    item = _item(store, item_id)
+    item = _item(store, item_id, caller)
     failures = [_failure(failure, personal_data.fields_of(item.dataset)) for failure in verdict]
     return FixDocument(item=item, passes=not failures, failures=failures)
 
@@ -296,7 +315,7 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
 def discard_item(store: OpenStore, caller: Operator, request: OneEffect, item_id: Id, body: DiscardRequest) -> Response:
     def discard() -> ItemDocument:
         quarantine_service.discard(store, item_id, body.reason, actor=caller.actor)
-        return _item(store, item_id)
+        return _item(store, item_id, caller)
 
     return request.once(discard)
 
@@ -398,16 +417,34 @@ def _chosen(store: Store, body: Selector | ItemsAlike) -> _Chosen:
     return _Chosen(*body.selected(), stream=None)
 
 
-def _item(store: Store, item_id: int) -> ItemDocument:
+def _item(store: Store, item_id: int, caller: Caller) -> ItemDocument:
     with store.transaction() as work:
-        return _masked(quarantine_repository.get(work, item_id))
+        item = quarantine_repository.get(work, item_id)
+        return _masked(item, _more(work, item, caller))
 
 
-def _masked(item: Item) -> ItemDocument:
+def _more(work: Work, item: Item, caller: Caller) -> dict[str, Any]:
+    """Say what a person can do with the item, and what people did with it."""
+    steps = [
+        {**msgspec.structs.asdict(step), "detail": personal_data.masked_detail(step.detail, caller)}
+        for step in history_of(work, item.item_id)
+    ]
+    try:
+        stream = stream_of(item.stream)
+    except BadRequest:  # It was removed, and its record can only be discarded.
+        return {"fields": [], "sources": {}, "history": steps}
+    return {
+        "fields": quarantine_service.editable_fields(stream, item),
+        "sources": quarantine_service.sources_of(stream, item),
+        "history": steps,
+    }
+
+
+def _masked(item: Item, more: dict[str, Any]) -> ItemDocument:
     """Represent the item with its record, personal data masked."""
     fields = personal_data.fields_of_source(item.dataset)
     record = personal_data.masked(quarantine_service.readable(item.raw), fields)
-    return ItemDocument(**_summary(item), record=record, edited=personal_data.masked(_edited(item), fields))
+    return ItemDocument(**_summary(item), **more, record=record, edited=personal_data.masked(_edited(item), fields))
 
 
 def _edited(item: Item) -> Any:

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field
@@ -231,6 +230,20 @@ def deploy_workflow(
     )
 
 
+@router.delete(
+    "/{workflow_id}/deploy",
+    summary="Deploy a workflow no more",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=_NO_WORKFLOW,
+)
+def undeploy_workflow(
+    store: OpenStore, caller: Annotated[Caller, guard(Role.OPERATOR)], workflow_id: WorkflowId
+) -> None:
+    """Have no new execution begin; those that run go on to their end. Its DAG disappears, its versions stay."""
+    service.undeploy(store, workflow_id, actor=caller.actor)
+    workflows_changed(store)
+
+
 @router.post(
     "/{workflow_id}/execute",
     summary="Execute a workflow",
@@ -250,18 +263,22 @@ def execute_workflow(
 
     It is a run of the workflow's DAG; if Airflow cannot start one, it goes on without.
     """
+    # The same for a repetition, so that it can start no second one.
+    run_id = f"api__{request.effect_key[:32]}"
 
     def effect() -> StartedDocument:
-        run_id = f"api__{uuid4().hex}"
         with store.transaction() as work:
             started = executions.execute(
                 work, flows(), workflow_id, body.params, run_id=run_id, driver=Driver.DAG, actor=caller.actor
             )
-        if not start_run(workflow_dag(workflow_id), run_id, started.input, by=caller.name):
-            executions.go_on_without_run(store, started.execution_id)
         return StartedDocument(execution_id=started.execution_id, dag_run_id=run_id, state=State.RUNNING)
 
-    return request.once(effect, lambda started: {"Location": f"/hub/v1/executions/{started.execution_id}/status"})
+    answer = request.once(effect, lambda started: {"Location": f"/hub/v1/executions/{started.execution_id}/status"})
+    execution_id = executions.execution_id_of(store, workflow_id, run_id)
+    # Without its params: they may be about a person, and Airflow shows them to everybody.
+    if not start_run(workflow_dag(workflow_id), run_id, {"execution_id": execution_id}, by=caller.name):
+        executions.go_on_without_run(store, execution_id)
+    return answer
 
 
 def _version(found: StoredVersion) -> VersionDocument:

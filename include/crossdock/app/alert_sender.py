@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from crossdock.app import watched
+from crossdock.app.airflow.signing_keys import signing_keys
 from crossdock.app.last_resort import last_resort
 from crossdock.app.services import services
 from crossdock.app.subscribers import subscribers
@@ -37,6 +38,7 @@ from crossdock.maintenance.airflow_health import AirflowWatch
 from crossdock.maintenance.alarms import Condition
 from crossdock.maintenance.alerting import service
 from crossdock.maintenance.alerting.channels import OpenChannel, open_channel
+from crossdock.maintenance.alerting.deeds import PURPOSE, links_of
 from crossdock.maintenance.alerting.outage import DatabaseWatch
 from crossdock.maintenance.alerting.sender import AlertSender, SenderConfig
 from crossdock.observability.alerts import Kind
@@ -125,6 +127,7 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
     if store is None:
         return
     connections = RememberedConnections()
+    url = os.environ.get("AIRFLOW__API__BASE_URL", "")
 
     def channels(shared: Store) -> OpenChannel:
         return partial(open_channel, shared, connections.read)
@@ -132,7 +135,7 @@ def serve(open_store: Callable[[], Store], is_over: Callable[[], bool]) -> None:
     AlertSender(
         store,
         channels,
-        SenderConfig(hub=hub, airflow_url=os.environ.get("AIRFLOW__API__BASE_URL", "")),
+        SenderConfig(hub=hub, airflow_url=url, deeds_of=links_of(url, signing_keys(PURPOSE))),
         check=[alarms_check(connections), sync_declared, count_events],
         is_over=is_over,
         on_answer=partial(note_answer, watch, WriteTest(store.another())),

@@ -1,5 +1,5 @@
 """
-SQL of journeys: all that happened to one order, SKU or customer, in one statement.
+SQL of journeys: all that happened to one order, SKU, customer or execution, in one statement.
 
 It is here because it reads the tables of every room, and only `app` may know them all. Nothing is recorded for it: each
 part is a table that its room writes anyway. Each part has the columns of `Entry`, and finds its rows by an index. `detail` is
@@ -99,10 +99,13 @@ SELECT stored_at, concat_ws(':', 'event', epoch, lpad(position::text, 18, '0')),
    AND (%(platform)s::text IS NULL OR split_part(source, '/', 2) NOT IN ('integrations', 'webhooks')
         OR split_part(source, '/', 3) = %(platform)s)"""
 
+#: The name of a step for a cursor: in a loop it may have any character.
+_STEP_IN_CURSOR = "regexp_replace(step.step, '[^a-z0-9_]', '-', 'g') || left(md5(step.step), 6)"
+
 #: Each try that has ended is in the log of its step; one that is open, was skipped or lost its process is not.
-_STEPS = """
+_STEPS = f"""
 SELECT coalesce((try->>'began_at')::timestamptz, step.called_at),
-       concat_ws(':', 'step', step.step, step.direction, lpad(coalesce(try->>'number', step.tries::text), 6, '0')),
+       concat_ws(':', 'step', {_STEP_IN_CURSOR}, step.direction, lpad(coalesce(try->>'number', step.tries::text), 6, '0')),
        coalesce((try->>'ended_at')::timestamptz, step.ended_at),
        CASE step.direction WHEN 'act' THEN 'step' ELSE 'undo' END, step.step, coalesce(try->>'state', step.state),
        coalesce((try->>'number')::int, step.tries),
@@ -115,8 +118,8 @@ SELECT coalesce((try->>'began_at')::timestamptz, step.called_at),
  WHERE execution.subject = %(order_id)s"""
 
 #: What a step hands to those after it.
-_MAPPINGS = """
-SELECT step.ended_at, 'step:' || step.step || ':mapping', NULL, 'mapping', step.step, NULL, NULL, NULL, step.execution_id, step.output::json
+_MAPPINGS = f"""
+SELECT step.ended_at, 'step:' || {_STEP_IN_CURSOR} || ':mapping', NULL, 'mapping', step.step, NULL, NULL, NULL, step.execution_id, step.output::json
   FROM execution JOIN execution_step step USING (execution_id)
  WHERE execution.subject = %(order_id)s AND step.direction = 'act' AND step.output IS NOT NULL AND step.ended_at IS NOT NULL"""
 
@@ -176,7 +179,7 @@ SELECT min(posted_at), 'posting:' || lpad(entry_id::text, 18, '0'), NULL, 'posti
 _HOLDS = """
 SELECT (was->>'at')::timestamptz, concat_ws(':', 'stock', md5(concat_ws('/', order_id, sku, warehouse_id)), lpad(number::text, 6, '0')),
        NULL, 'stock', was->>'state', state, NULL, NULL, order_id,
-       json_build_object('sku', sku, 'warehouse', warehouse_id, 'quantity', (was->>'quantity')::bigint)
+       json_build_object('sku', sku, 'warehouse_id', regexp_replace(warehouse_id, '^/integrations/', ''), 'quantity', (was->>'quantity')::bigint)
   FROM stock_hold CROSS JOIN LATERAL jsonb_array_elements(log) WITH ORDINALITY AS logged (was, number) WHERE {of}"""
 
 _MAILS = """
@@ -227,7 +230,7 @@ def _versions(dataset: str, table: str, of: str, *names: str) -> str:
 def _journey(parts: tuple[str, ...], *, before: Mapping[str, str]) -> bytes:
     named = ", ".join(f"{name} AS MATERIALIZED ({select})" for name, select in before.items())
     return f"""
-WITH {named}
+{f"WITH {named}" if named else ""}
 SELECT * FROM ({" UNION ALL ".join((_COLUMNS, *parts))}) AS entry
  WHERE at >= %(since)s AND (%(after_at)s::timestamptz IS NULL OR (at, sort COLLATE "C") > (%(after_at)s, %(after)s COLLATE "C"))
  ORDER BY at, sort COLLATE "C" LIMIT %(limit)s""".encode()
@@ -335,7 +338,38 @@ _OF_CUSTOMER = _journey(
 )
 
 #: Subject → its statement.
-STATEMENTS: Mapping[str, bytes] = {"order": _OF_ORDER, "sku": _OF_SKU, "customer": _OF_CUSTOMER}
+#: The key of a call is that of its step.
+_STEP_CALLS = """
+SELECT attempt.sent_at, 'call:attempt:' || lpad(attempt_id::text, 18, '0'), attempt.known_at, 'call', integration || ' ' || action,
+       CASE WHEN outcome = 'open' AND open_until < clock_timestamp() THEN 'unknown' ELSE outcome END, NULL, NULL, attempt_id::text,
+       json_build_object('attempt_id', attempt_id, 'resolution', resolution, 'step', step.step)
+  FROM execution_step step CROSS JOIN integration
+  JOIN attempt ON attempt.integration = integration.integration_id COLLATE "C" AND attempt.key = step.key
+ WHERE step.execution_id = %(execution_id)s"""
+
+_WORKFLOW_RUNS = """
+SELECT taken_at, 'run:' || md5(run_id), NULL, 'run', 'workflow_' || split_part(%(order_id)s, '/', 1), NULL, NULL, NULL, run_id,
+       json_build_object('dag_run_id', run_id)
+  FROM execution_run WHERE execution_id = %(execution_id)s"""
+
+_OF_EXECUTION = _journey(
+    (
+        _EVENTS.format(keys="SELECT %(execution_id)s"),
+        _STEPS,
+        _MAPPINGS,
+        _ACTS,
+        _STEP_CALLS,
+        _WORKFLOW_RUNS,
+    ),
+    before={},
+)
+
+STATEMENTS: Mapping[str, bytes] = {
+    "order": _OF_ORDER,
+    "sku": _OF_SKU,
+    "customer": _OF_CUSTOMER,
+    "execution": _OF_EXECUTION,
+}
 
 
 def find_order(work: Work, key: str, platform: str | None) -> Found | None:

@@ -1,4 +1,4 @@
-"""The journey of an order, a SKU or a customer: all that happened to it, with the money and the stock of an order beside it."""
+"""The journey of an order, a SKU, a customer or an execution of a workflow: all that happened to it, with the money and the stock of an order beside it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from crossdock.core.errors import NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.core.instants import utc_text
 from crossdock.db.database import Store, Work
+from crossdock.workflows import repository as executions
 
 #: A SKU or a customer has no beginning: without a `since`, its journey is that of so long.
 USUAL = timedelta(days=30)
@@ -33,6 +34,8 @@ class Subject(StrEnum):
     ORDER = "order"
     SKU = "sku"
     CUSTOMER = "customer"
+    #: Of a declared workflow.
+    EXECUTION = "execution"
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def read(
     Args:
         store: The hub's database.
         subject: What it is of.
-        key: An order's ID, reference or number; a SKU; a customer's e-mail address or ID.
+        key: An order's ID, reference or number; a SKU; a customer's e-mail address or ID; an execution's ID.
         platform: Only what this integration says, of those that may have the key. By default, that of an order of the hub.
         since: From this instant on; by default from the order's beginning, or of the last `USUAL`.
         after: The instant and the `sort` of the last entry that is known.
@@ -154,7 +157,19 @@ def _customer(work: Work, key: str, since: datetime | None, platform: str | None
     return _Found({"emails": emails, "ids": ids, "platform": platform}, since or datetime.now(UTC) - USUAL)
 
 
-_FINDERS = {Subject.ORDER: _order, Subject.SKU: _sku, Subject.CUSTOMER: _customer}
+def _execution(work: Work, key: str, since: datetime | None, _platform: str | None) -> _Found:
+    execution = executions.get(work, key)
+    # What is said of an order's execution is said by what it is about.
+    values = {"execution_id": key, "order_id": execution.subject, "platform": None}
+    return _Found(values, since or execution.created_at, execution.created_at)
+
+
+_FINDERS = {
+    Subject.ORDER: _order,
+    Subject.SKU: _sku,
+    Subject.CUSTOMER: _customer,
+    Subject.EXECUTION: _execution,
+}
 
 
 def _nothing(subject: Subject, key: str, found: _Found) -> NotFound:

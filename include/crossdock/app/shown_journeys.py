@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ _PERSONAL: dict[str, Fields] = {
 }
 #: The kinds whose message another system or a person may have put somebody's data into.
 _QUOTING = frozenset({"run"})
+#: The kinds whose message, such as why a card was declined, says nothing of the amount.
+_WITH_BOTH = frozenset({"order", "call", "fact", "mail"})
+#: So much is said in a line; `detail` has all.
+_CHARACTERS = 200
 
 
 def reveal(store: Store, caller: Caller, found: Journey, *, order: Mapping[str, Any] | None = None) -> bool:
@@ -32,13 +37,13 @@ def reveal(store: Store, caller: Caller, found: Journey, *, order: Mapping[str, 
     *order* is the customer of the order, where it stands beside the entries: an entry with it may be on another page.
     """
     named = found.order_id or next((entry.ref for entry in found.entries if entry.ref), "")
-    with_person = [entry for entry in found.entries if _fields(entry) != _NOTHING]
+    with_person = [entry for entry in found.entries if _fields(found, entry) != _NOTHING]
     return personal_data.reveal(
         store,
         caller,
         f"journey/{found.subject}/{named}" if found.subject is not Subject.SKU else f"journey/{found.subject}",
         [*([order] if order else []), *(entry.detail for entry in with_person)],
-        _union([*([_PERSONAL["order"]] if order else []), *(_fields(entry) for entry in with_person)]),
+        _union([*([_PERSONAL["order"]] if order else []), *(_fields(found, entry) for entry in with_person)]),
     )
 
 
@@ -48,10 +53,30 @@ def _union(each: Sequence[Fields]) -> Fields:
     return frozenset().union(*(fields for fields in each if fields))
 
 
-def _fields(entry: Entry) -> Fields:
+def _fields(found: Journey, entry: Entry) -> Fields:
+    if entry.kind == "mapping" and found.subject is Subject.EXECUTION:
+        # What the actions of a workflow put out may be about anybody.
+        return None
     if entry.kind == "event":
         return personal_data.fields_of_data(entry.name, entry.detail)
     return _PERSONAL.get(entry.kind, _NOTHING)
+
+
+def in_a_line(entry: Entry) -> str:
+    """
+    Say in a line what is known of *entry*: its message, and its detail where there is no message or the two are about two things.
+
+    Of an entry as `shown` represents it: nothing is masked here.
+    """
+    if entry.message and entry.kind not in _WITH_BOTH:
+        return entry.message
+    known = {name: value for name, value in entry.detail.items() if value not in (None, "", [], {})}
+    detail = ", ".join(
+        f"{name} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in known.items()
+    )
+    text = f"{entry.message}; {detail}" if entry.message and detail else entry.message or detail
+    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
 
 
 def shown(found: Journey, entry: Entry, *, is_revealed: bool) -> Entry:
@@ -60,4 +85,6 @@ def shown(found: Journey, entry: Entry, *, is_revealed: bool) -> Entry:
         return entry
     quotes = entry.kind in _QUOTING and found.subject is not Subject.SKU
     message = MASK if entry.message and quotes else entry.message
-    return msgspec.structs.replace(entry, message=message, detail=personal_data.masked(entry.detail, _fields(entry)))
+    return msgspec.structs.replace(
+        entry, message=message, detail=personal_data.masked(entry.detail, _fields(found, entry))
+    )

@@ -145,3 +145,8 @@ def dataset_of(name: str) -> Schema:
     if name not in found:
         raise BadRequest(f"The hub has no dataset {name!r} any more")
     return found[name]
+
+
+def declared_title(name: str) -> str | None:
+    """Find the title of the declaration *name*; None where there is none that is valid."""
+    return next((declaration.title for declaration, _ in declared_streams(only=lambda each: each == name)), None)

@@ -11,6 +11,7 @@ from crossdock.integrations import repository as integrations
 from crossdock.integrations.actions.model import Action, Document
 from crossdock.integrations.manifests import manifests
 from crossdock.workflows.declared import repository
+from crossdock.workflows.declared.events import EVENT_TYPES
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class WorkflowCatalog:
         return manifest.actions if manifest is not None else None
 
     def event_types(self) -> Mapping[str, Document]:
-        """Give the newest schema of each event type."""
-        return {
-            name: known.schemas[name, known.versions_of(name)[-1]] for known in (event_types(),) for name in known.names
-        }
+        """Give the newest schema of each event type. Those of executions are left out: one could start itself without end."""
+        known = event_types()
+        names = [name for name in known.names if name not in EVENT_TYPES]
+        return {name: known.schemas[name, known.versions_of(name)[-1]] for name in names}
 
     def webhook_owner(self, name: str) -> str | None:
         return self.webhooks.get(name)

@@ -14,7 +14,7 @@ from crossdock.workflows import repository
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import StepFailedForGood
-from crossdock.workflows.declared.route import Shown, ShownState, step_of
+from crossdock.workflows.declared.route import Shown, ShownState, Way, step_of
 from crossdock.workflows.model import Driver, Execution, ExecutionState, StepState, progress_of
 
 #: What waits is looked at after so long at the latest, and the longer it has waited, the less often.
@@ -114,22 +114,33 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
     with store.transaction() as work:
         execution = _execution_of(work, workflow_id, run_id)
     execution = engine.advance(store, driver.flows, execution.execution_id, within=within, undoes=False)
-    with store.transaction() as work:
-        progress = progress_of(repository.steps_of(work, execution.execution_id))
-    way = driver.flows[execution.flow].way(execution, progress)
+    way = _way(driver, execution)
     mine = [each for each in way.shown if each.name in within]
+    if not mine and way.route.next and execution.state is ExecutionState.RUNNING:
+        # What is in front has no task any more: the handler of a case or a branch, or a step that only this version has.
+        execution = engine.advance(store, driver.flows, execution.execution_id, undoes=False)
+        way = _way(driver, execution)
+        mine = [each for each in way.shown if each.name in within]
+        if not mine and way.route.next and execution.state is ExecutionState.RUNNING and execution.waits_for is None:
+            return _at(execution, None)
     if wrong := next((each for each in mine if each.state is ShownState.PERMANENTLY_FAILED), None):
         raise StepFailedForGood(f"{wrong.name}: {wrong.act.message if wrong.act else execution.reason}")
     if execution.state in (ExecutionState.UNDOING, ExecutionState.UNDONE):
         if any(each.state is ShownState.FAILED for each in mine):
             raise StepFailedForGood(str(execution.reason))
         return NotMade(f"the execution is undone: {execution.reason}")
-    if open_step := next((each for each in mine if each.state in (ShownState.RUNNING, ShownState.PENDING)), None):
-        return _waits(execution, _innermost(mine, open_step))
+    if open_step := next(filter(_is_open, mine), None):
+        return _waits(execution, open_step)
     if all(each.state is ShownState.SKIPPED for each in mine):
         # Also where the way went by it, or this version has no such step: what is before it has ended.
         return NotMade("this execution does not make the step")
     return Made()
+
+
+def _way(driver: WorkflowDriver, execution: Execution) -> Way:
+    with driver.calls().store.transaction() as work:
+        progress = progress_of(repository.steps_of(work, execution.execution_id))
+    return driver.flows[execution.flow].way(execution, progress)
 
 
 def finish(driver: WorkflowDriver, workflow_id: str, run_id: str) -> Made | Later | NotMade:
@@ -137,8 +148,7 @@ def finish(driver: WorkflowDriver, workflow_id: str, run_id: str) -> Made | Late
     Make what is left of an execution, and undo what has to be undone.
 
     Raises:
-        StepFailedForGood: it has failed, and what was done is undone; or it waits for a person.
-        StepNotThere: a step or an undo did not succeed; calling it again after its wait tries it again.
+        StepFailedForGood: it was not started; or it has failed, and what was done is undone; or it waits for a person.
         StoreUnavailable: the hub's database failed. Calling it again is safe.
 
     """
@@ -147,7 +157,7 @@ def finish(driver: WorkflowDriver, workflow_id: str, run_id: str) -> Made | Late
         try:
             execution = _execution_of(work, workflow_id, run_id)
         except NotFound:
-            return NotMade("the execution was not started")
+            raise StepFailedForGood("The execution was not started: the log of the first task says why") from None
     execution = engine.advance(store, driver.flows, execution.execution_id)
     if execution.state is ExecutionState.COMPLETED:
         return Made()
@@ -167,9 +177,9 @@ def _execution_of(work: Work, workflow_id: str, run_id: str) -> Execution:
     return found[0]
 
 
-def _innermost(mine: list[Shown], found: Shown) -> Shown:
-    """Prefer a step that the engine makes to the one that holds it."""
-    return next((each for each in mine if each.act is not None and each.state is ShownState.RUNNING), found)
+def _is_open(step: Shown) -> bool:
+    """Whether a step is at work, or comes next. What only holds other steps is not: those have tasks of their own, or are open."""
+    return step.state is ShownState.PENDING or (step.state is ShownState.RUNNING and step.act is not None)
 
 
 def _waits(execution: Execution, step: Shown) -> Later:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 #: How many DAG files there are (`dags/workflows_0.py` and so on); 500 workflows make about 30 in each.
 FILES = 16
+_EVENTS = "workflow-events.json"
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     integration: str | None = None
     #: The lists of steps inside that have tasks of their own, by their names: cases and branches.
     inside: dict[str, list[Task]] = {}
+    #: Of these, those that the next step waits for; None for all.
+    join: list[str] | None = None
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +50,6 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, dict[str, Any]]
     cron: str | None
     timezone: str
-    #: The types of events that start it, or that its steps wait for.
-    events: list[str] = []
     tasks: list[Task]
 
 
@@ -73,8 +74,9 @@ def read(file_no: int, *, url: str | None = None) -> list[Deployed]:
 
 
 def event_types() -> tuple[str, ...]:
-    """Name the types of events that deployed workflows wait for."""
-    return tuple(sorted({name for file_no in range(FILES) for each in read(file_no) for name in each.events}))
+    """Name the types of events that workflows wait for: those that are deployed, and those that still run."""
+    found = definition_files.read(_EVENTS)
+    return tuple(msgspec.json.decode(found, type=list[str])) if found else ()
 
 
 def write(store: Store, *, url: str | None = None) -> list[int]:
@@ -85,13 +87,16 @@ def write(store: Store, *, url: str | None = None) -> list[int]:
     `HUB_DEFINITIONS_URL`.
     """
     from crossdock.app import workflows  # noqa: PLC0415  reads definitions, which no DAG file needs
-    from crossdock.workflows.declared import repository  # noqa: PLC0415  loads the database driver
+    from crossdock.workflows.declared import repository, triggers  # noqa: PLC0415  loads the database driver
 
     with store.transaction() as work:
         # Otherwise the older of two changes could be written last.
         repository.lock_deployments(work)
-        found = [deployed_of(workflows.read(each.definition)) for each in repository.deployments(work)]
-        return write_snapshots(found, url=url)
+        deployed = [workflows.read(each.definition) for each in repository.deployments(work)]
+        at_work = [workflows.read(definition) for definition in repository.definitions_at_work(work)]
+        types = sorted({name for workflow in (*deployed, *at_work) for name in triggers.event_types(workflow)})
+        _replace(_EVENTS, msgspec.json.encode(types), url)
+        return write_snapshots(map(deployed_of, deployed), url=url)
 
 
 def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> list[int]:
@@ -105,7 +110,6 @@ def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> lis
 def deployed_of(workflow: Workflow) -> Deployed:
     """Build what the DAG of a workflow needs."""
     from crossdock.workflows.declared.mappings import mapped  # noqa: PLC0415  as above
-    from crossdock.workflows.declared.triggers import event_types as event_types_of  # noqa: PLC0415
 
     timer = next((trigger for trigger in workflow.triggers if trigger.cron is not None), None)
     scheduled = mapped(dict(timer.given), {}) if timer is not None else {}
@@ -121,7 +125,6 @@ def deployed_of(workflow: Workflow) -> Deployed:
         params=params,
         cron=timer.cron if timer is not None else None,
         timezone=(timer.timezone if timer is not None else None) or "UTC",
-        events=sorted(event_types_of(workflow)),
         tasks=_tasks(workflow.block),
     )
 
@@ -139,8 +142,13 @@ def _task(step: Step) -> Task:
         case Switch(cases):
             inside = {f"case_{number}": _tasks(case.block) for number, case in enumerate(cases, 1)}
             return Task(step=step.id, makes=[step.id], inside=inside)
-        case Fork(branches):
-            return Task(step=step.id, makes=[step.id], inside={name: _tasks(block) for name, block in branches.items()})
+        case Fork(branches, join):
+            return Task(
+                step=step.id,
+                makes=[step.id],
+                inside={name: _tasks(block) for name, block in branches.items()},
+                join=list(join) if join is not None else None,
+            )
         case Loop(block=block):
             # How many items there are is known when it runs.
             return Task(step=step.id, makes=[step.id, *(inner.id for inner in steps_in(block))])
@@ -148,11 +156,15 @@ def _task(step: Step) -> Task:
 
 
 def _write(file_no: int, snapshot: Iterable[Deployed], url: str | None) -> bool:
-    content = msgspec.json.encode(list(snapshot))
-    known = definition_files.read(_name(file_no), url=url)
+    return _replace(_name(file_no), msgspec.json.encode(list(snapshot)), url)
+
+
+def _replace(name: str, content: bytes, url: str | None) -> bool:
+    """Write a file if it differs; return whether it did."""
+    known = definition_files.read(name, url=url)
     if known == content or (known is None and content == b"[]"):
         return False
-    definition_files.replace(_name(file_no), content, url=url)
+    definition_files.replace(name, content, url=url)
     return True
 
 

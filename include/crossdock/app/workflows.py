@@ -19,7 +19,7 @@ from crossdock.workflows.declared import document, repository
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.flow import DeclaredFlow, version_in
 from crossdock.workflows.declared.model import Workflow
-from crossdock.workflows.model import Flow, StepCall, TryEnd
+from crossdock.workflows.model import Flow, StepCall, TimedOut, TryEnd
 
 
 class Calls(Protocol):
@@ -57,18 +57,23 @@ class Performing:
             )
 
         try:
-            if timeout_s is None:
-                ended = perform()
-            else:
-                with Deadline(timeout_s):
-                    ended = perform()
+            ended = perform() if timeout_s is None else _in_time(perform, timeout_s)
         except StoreUnavailable:
             raise
         except Transient as error:
             ended = Failed(str(error), error.retry_in_s)
         except HubError as error:
             ended = Refused(str(error))
-        return _without_persons(ended, call.given)
+        return _without_persons(ended, {"params": call.given, "input": given})
+
+
+def _in_time(perform: Callable[[], TryEnd], timeout_s: float) -> TryEnd:
+    """Perform within *timeout_s*. What may have had its effect stays unknown."""
+    with Deadline(timeout_s) as deadline:
+        ended = perform()
+    if isinstance(ended, Failed) and deadline.passed:
+        return TimedOut(f"no answer within {timeout_s:g} s: {ended.message}")
+    return ended
 
 
 def _without_persons(ended: TryEnd, given: Document) -> TryEnd:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
+from crossdock.client.patience import Patience
 from crossdock.core.errors import BadRequest
 from crossdock.core.instants import utc_text
 from crossdock.core.paths import path_of
@@ -28,6 +30,7 @@ app.add_typer(alert_routes.app, name="routes")
 
 _STATES = ("open", "closed", "all")
 _MESSAGE_STATES = ("waiting", "sending", "sent", "refused")
+_GRAVEST_FIRST = {"critical": 0, "warning": 1, "info": 2}
 _ENDED = {"sent", "refused"}
 _LOOK_EVERY_S = 1.0
 
@@ -39,12 +42,13 @@ def list_alerts(
     as_json: Json = False,
 ) -> None:
     """
-    List alerts, newest first.
+    List alerts: of the newest, the gravest first.
 
     Example: ./hub alerts list --state open
     """
     _refuse_other(state, _STATES)
     found = hub_api().pages("/alerts", "alerts", limit=limit, state=state)
+    found.sort(key=lambda alert: _GRAVEST_FIRST.get(alert["severity"], len(_GRAVEST_FIRST)))
     if as_json:
         console.show_json({"alerts": found, "has_more": found.has_more})
         return
@@ -218,9 +222,11 @@ def test_route(
 def _followed(api: HubApi, message: dict[str, Any], wait_s: float) -> dict[str, Any]:
     """Read the message until it is sent or refused, or one attempt has failed, or the time is over."""
     until = time.monotonic() + wait_s
+    patience = Patience(f"The test message {message['message_id']}", "./hub alerts messages", patience_s=wait_s)
     while message["state"] not in _ENDED and not message["error"] and time.monotonic() < until:
         time.sleep(_LOOK_EVERY_S)
-        message = api.get(path_of("alert-messages", message["message_id"])).document
+        answer = patience.look(partial(api.get, path_of("alert-messages", message["message_id"])))
+        message = answer.document if answer else message
     return message
 
 

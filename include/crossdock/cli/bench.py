@@ -42,8 +42,12 @@ class Benchmarks(LazyCommandGroup):
         "growth": LazyCommand("crossdock.cli.bench_growth:bench_growth", "Measure what webhooks leave behind per day."),
         "faults": LazyCommand("crossdock.cli.bench_faults:bench_faults", "Kill, freeze and fill each part of a stack."),
         "orders": LazyCommand("crossdock.cli.bench_orders:bench_orders", "Measure orders, from request to confirmed."),
+        "pages": LazyCommand("crossdock.cli.bench_pages:bench_pages", "Measure the pages of a hub that has grown."),
         "restore": LazyCommand(
             "crossdock.cli.bench_restore:bench_restore", "Measure a backup, its restore, and what follows it."
+        ),
+        "workflows": LazyCommand(
+            "crossdock.cli.bench_workflows:bench_workflows", "Measure how soon a deployed workflow can be executed."
         ),
         "stack": LazyCommand("crossdock.cli.bench_stack:bench_stack", "Measure a whole stack at work."),
     }

@@ -14,8 +14,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from crossdock.app import definitions
+from crossdock.app import definitions, workflow_snapshots
 from crossdock.app.definitions import Definition
+from crossdock.app.workflow_snapshots import Deployed, Task
 from crossdock.bench import report
 from crossdock.bench.report import Goal, Table
 from crossdock.bench.sync.processes import ProgramFailed
@@ -34,6 +35,7 @@ class DagsOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     setup: report.Setup
     integrations: int
+    workflows: int
     measured: dict[str, list[tuple[float, float]]]
 
     @property
@@ -56,7 +58,7 @@ class DagsOutcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def page(self) -> str:
         intro = [
-            f"DAG files with {self.integrations:,} commercetools integrations. {self.setup.machine}; {self.setup.measured_at}.",
+            f"DAG files with {self.integrations:,} commercetools integrations and {self.workflows:,} workflows of ten steps. {self.setup.machine}; {self.setup.measured_at}.",
             "A file is parsed by one process, which waits for nothing: where a core is free, it takes its CPU seconds.",
         ]
         return report.markdown("Parsing DAG files", intro, self.setup.command, self.tables)
@@ -64,6 +66,7 @@ class DagsOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def bench_dags(
     integrations: Annotated[int, typer.Option(min=0, help="How many integrations exist.")] = 500,
+    workflows: Annotated[int, typer.Option(min=0, help="How many workflows are deployed.")] = 500,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -73,21 +76,26 @@ def bench_dags(
     Example: ./hub bench dags --integrations 100
     """
     with tempfile.TemporaryDirectory() as folder, console.progress("Parsing") as bar:
-        bar.update(f"Parsing the DAG files with {integrations:,} integrations")
-        measured = _parsed(Path(folder), integrations)
+        bar.update(f"Parsing the DAG files with {integrations:,} integrations and {workflows:,} workflows")
+        measured = _parsed(Path(folder), integrations, workflows)
     setup = report.setup(as_given(), postgres="none: DAG files ask no database")
-    outcome = DagsOutcome(setup=setup, integrations=integrations, measured=measured)
+    outcome = DagsOutcome(setup=setup, integrations=integrations, workflows=workflows, measured=measured)
     files = report.write(out or default_folder(), "dags", outcome.page, outcome)
     show(outcome.goals, outcome.tables, files, as_json=as_json)
 
 
-def _parsed(folder: Path, integrations: int) -> dict[str, list[tuple[float, float]]]:
+def _parsed(folder: Path, integrations: int, workflows: int) -> dict[str, list[tuple[float, float]]]:
     url = f"file://{folder}"
     shops = (
         Definition(integration=f"shop_{number}", kind=KIND, title=f"Shop {number}") for number in range(integrations)
     )
     definitions.write_snapshots(shops, url=url)
-    files = [project() / "dags" / definitions.file_name(file_no) for file_no in range(definitions.FILES)]
+    workflow_snapshots.write_snapshots(map(_workflow, range(workflows)), url=url)
+    names = [
+        *map(definitions.file_name, range(definitions.FILES)),
+        *map(workflow_snapshots.file_name, range(workflow_snapshots.FILES)),
+    ]
+    files = [project() / "dags" / name for name in names]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "crossdock.bench.stack.dag_imports", *map(str, files)],
         env={**os.environ, "AIRFLOW_HOME": str(folder), "HUB_DEFINITIONS_URL": url, "HUB_DECLARATIONS": str(folder)},
@@ -98,3 +106,19 @@ def _parsed(folder: Path, integrations: int) -> dict[str, list[tuple[float, floa
         raise ProgramFailed(f"Parsing the DAG files ended with {done.returncode}; its output is above")
     found: dict[str, list[tuple[float, float]]] = json.loads(done.stdout.splitlines()[-1])
     return {Path(file).name: measured for file, measured in found.items()}
+
+
+def _workflow(number: int) -> Deployed:
+    """Build a workflow of ten steps, with cases."""
+    last = Task(step="choose", makes=["choose"], inside={"case_1": [Task(step="yes", makes=["yes"])]})
+    steps = [Task(step=f"step_{step}", makes=[f"step_{step}"]) for step in range(8)]
+    return Deployed(
+        workflow_id=f"workflow_{number}",
+        version=1,
+        title=f"Workflow {number}",
+        description="",
+        params={"sku": {"type": "string"}, "limit": {"type": "integer", "default": 10}},
+        cron=None,
+        timezone="UTC",
+        tasks=[*steps, last],
+    )

@@ -17,13 +17,18 @@ from crossdock.cli.interrupts import ends_quietly
 class CommandGroup(TyperGroup):
     """The class of every group of ./hub: `typer.Typer(cls=CommandGroup, …)`."""
 
+    #: Words that people try → the command that does it.
+    meant: ClassVar[Mapping[str, str]] = {}
+
     # Any: typer's context of this version is in a private module.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that *args* begin with. For a wrong one, typer names the nearest; this adds all others."""
         try:
             return super().resolve_command(ctx, args)
         except TyperException as error:
-            if args[0] not in self.commands:
+            if args[0] in self.meant:
+                error.message = f"No such command '{args[0]}'. That does: {self.meant[args[0]]}"
+            elif args[0] not in self.commands:
                 error.message = f"{error.message} Commands: {', '.join(self.list_commands(ctx))}"
             raise
 

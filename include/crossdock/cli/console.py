@@ -104,6 +104,11 @@ def success(sentence: str) -> None:
     _marked("✓", "bold green", sentence)
 
 
+def notice(sentence: str) -> None:
+    """Say what is no failure, and no success."""
+    _marked("!", "bold yellow", sentence)
+
+
 def wrong_use(found: typer.TyperException) -> None:
     """Show a wrong command as typer does: how it is used, and what is wrong with it."""
     from typer.rich_utils import rich_format_error  # noqa: PLC0415  a wrong command only

@@ -14,8 +14,11 @@ from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.selection import (
     Cause,
     Changes,
+    DiscardedIds,
+    DiscardReason,
     Everything,
     File,
+    Yes,
     edit_from,
     refuse_unknown_state,
     selection_of,
@@ -138,7 +141,7 @@ def replay(
     dead_letter_ids: Annotated[list[int] | None, typer.Argument(help="IDs to replay, including closed ones.")] = None,
     cause: Cause = None,
     everything: Everything = False,
-    rate: Annotated[float | None, typer.Option(help="Events per second at most.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second at most.")] = None,
     as_json: Json = False,
 ) -> None:
     """
@@ -168,11 +171,21 @@ def stop(
         console.success(f"Replay {replay_id} stopped after {ended['done'] + ended['failed']} of {ended['total']}.")
 
 
-selection.add_discard(
-    app,
-    "dead letters",
-    "/dead-letter-discards",
-    "dead_letter_ids",
-    doc="Close dead letters that need no delivery. They are kept, and can still be replayed.\n\n"
-    'Example: ./hub dead-letters discard --cause BadEvent --reason "of a test shop"',
-)
+@app.command("discard")
+def discard(
+    ids: DiscardedIds = None,
+    *,
+    reason: DiscardReason,
+    cause: Cause = None,
+    everything: Everything = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Close dead letters that need no delivery. They are kept, and can still be replayed.
+
+    Example: ./hub dead-letters discard --cause BadEvent --reason "of a test shop"
+    """
+    chosen = selection_of(ids, cause=cause, everything=everything, ids_field="dead_letter_ids")
+    path, field = "/dead-letter-discards", "dead_letter_ids"
+    selection.discard({**chosen, "reason": reason}, "dead letters", path, field, yes=yes, as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,6 +20,7 @@ from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
+from crossdock.client.patience import Patience
 from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
@@ -98,9 +100,13 @@ def tail(
 
 
 def _follow(api: HubApi, query: dict[str, Any], cursor: str | None, *, as_json: bool) -> NoReturn:
+    patience = Patience("The hub", "./hub events tail --follow")
     while True:
         time.sleep(_LOOK_EVERY_S)
-        page = api.get("/events", cursor=cursor, limit=LARGEST_PAGE, **query).document
+        look = partial(api.get, "/events", cursor=cursor, limit=LARGEST_PAGE, **query)
+        if (answer := patience.look(look)) is None:
+            continue
+        page = answer.document
         _show(page["events"], as_json=as_json)
         cursor = page["next_cursor"] or cursor
 
@@ -138,7 +144,7 @@ def replay(
     key: Key = None,
     silent: Silent = False,
     subscriber: Annotated[str | None, typer.Option("--to", help="Only to this subscriber; by default to all.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Events per second at most.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events per second at most.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Replay them; without it, they are only counted.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -10,12 +10,14 @@ import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.journeys import Most, show_journey
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
 from crossdock.cli.session import hub_api
 from crossdock.cli.workflows import WorkflowId, app, read_document
 from crossdock.client.dag_runs import wait_for
 from crossdock.core.errors import BadRequest
+from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
 __all__ = ["app"]
@@ -97,6 +99,16 @@ def executions(
     ]
     empty = "There is no execution yet. To start one: ./hub workflow execute ID"
     console.show_table("Executions", ("id", "workflow", "version", "state", "started", "why"), rows, empty=empty)
+
+
+@app.command("trace")
+def trace(execution_id: ExecutionId, limit: Most = LARGEST_PAGE, as_json: Json = False) -> None:
+    """
+    Show all that happened to an execution, in time order: tries, calls, what each step put out, runs, what people did.
+
+    Example: ./hub workflow trace exe_0123456789abcdef0123456789abcdef
+    """
+    show_journey("execution", execution_id, platform=None, since=None, limit=limit, as_json=as_json)
 
 
 @app.command("cancel")

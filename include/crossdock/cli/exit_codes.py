@@ -10,6 +10,7 @@ from typer import TyperException
 
 from crossdock.client.errors import DagPaused
 from crossdock.client.hub import HubRefused
+from crossdock.client.patience import LostSight
 from crossdock.core.errors import BadRequest, HeldForApproval, IntegrationPaused
 
 
@@ -49,6 +50,9 @@ def exit_of_error(error: Exception) -> Exit:
             return Exit.WRONG_USE
         case HeldForApproval() | IntegrationPaused() | DagPaused():
             return Exit.PERSON_NEEDED
+        case LostSight():
+            # What was watched goes on: nobody knows yet how it ends.
+            return Exit.PARTIAL
         case TyperException():
             return Exit(error.exit_code)
     return Exit.FAILED

@@ -17,6 +17,7 @@ import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of
 from crossdock.cli.consent import confirm
 from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(help="The id, as ./hub integration list shows it.")]
+Id = Annotated[
+    str,
+    typer.Argument(
+        help="The id, as ./hub integration list shows it.", autocompletion=ids_of("/integrations", "integrations", "id")
+    ),
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting: NAME=VALUE. Lists and true/false are JSON, all else is text."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -18,8 +17,6 @@ from crossdock.core.paths import path_of
 
 _SUBJECTS = ("sku", "customer")
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
-#: Of a detail, so much is in the table; `--json` has all.
-_CHARACTERS = 160
 
 Since = Annotated[
     datetime | None,
@@ -67,7 +64,7 @@ def show_journey(
                 entry["kind"],
                 entry["name"].removeprefix("crossdock."),
                 _state(entry),
-                entry["message"] or _short(entry["detail"]),
+                entry["text"],
             ]
             for entry in journey["entries"]
         ],
@@ -120,14 +117,6 @@ def _state(entry: dict[str, Any]) -> str:
         f" (try {entry['tries']})" if entry["kind"] in ("step", "undo", "call") and (entry["tries"] or 0) > 1 else ""
     )
     return f"{entry['state'] or ''}{again}"
-
-
-def _short(detail: dict[str, Any]) -> str:
-    known = {name: value for name, value in detail.items() if value not in (None, "", [], {})}
-    text = ", ".join(
-        f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in known.items()
-    )
-    return text if len(text) <= _CHARACTERS else text[: _CHARACTERS - 1] + "…"
 
 
 def _money(payment: dict[str, Any]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import shown
 from crossdock.cli.journeys import Most, Platform, Since, show_journey
@@ -28,10 +30,19 @@ from crossdock.core.ids import order_dag
 from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 
-app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Orders placed at the hub.")
+
+class _Commands(CommandGroup):
+    #: To cancel is what the API calls it; here it is said what that does.
+    meant: ClassVar[Mapping[str, str]] = {"cancel": "./hub order compensate ID --reason REASON"}
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Orders placed at the hub.")
 
 _OUTCOMES = ("done", "refused", "failed")
-OrderId = Annotated[str, typer.Argument(help="ID, as ./hub order list shows it.")]
+OrderId = Annotated[
+    str,
+    typer.Argument(help="ID, as ./hub order list shows it.", autocompletion=ids_of("/orders", "orders", "order_id")),
+]
 Reason = Annotated[str, typer.Option(help="Why. Kept in the audit trail.")]
 
 

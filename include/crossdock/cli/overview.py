@@ -10,10 +10,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from crossdock.cli.hints import with_hint
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import HubError
-from crossdock.core.hints import Hint, HintId
 from crossdock.stack import lifecycle, needs, ports
 
 #: The fact `hub` where all is well.
@@ -22,6 +20,8 @@ ANSWERS = "answers"
 _NAMES = ("hub", "last_run", "in_quarantine", "dead_letters", "outages", "alerts", "alert_messages")
 #: A frozen api-server answers never, and the database can be asked directly.
 _PATIENCE_S = 5.0
+#: The kind of alert that says that an integration is down.
+_OUTAGE = "breaker_open"
 
 
 def facts(stack: lifecycle.StackStatus) -> dict[str, Any]:
@@ -53,15 +53,7 @@ def _of_database(dsn: str) -> dict[str, Any]:
     with Store(dsn, session="-c statement_timeout=10s") as store:
         found = overview(store)
     document: dict[str, Any] = msgspec.to_builtins(found)
-    document["alerts"] = [
-        {"opened_at": alert.at.isoformat(), "message": alert.message, "hint": alert.hint and _document(alert.hint)}
-        for alert in found.alerts
-    ]
     return document
-
-
-def _document(hint: Hint) -> dict[str, str]:
-    return {"id": hint.id.value, "subject": hint.subject}
 
 
 def _in_words(found: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +64,12 @@ def _in_words(found: dict[str, Any]) -> dict[str, Any]:
         "in_quarantine": found["in_quarantine"],
         "dead_letters": found["dead_letters"],
         "outages": [
-            f"{outage['integration']}: {outage['reason'] or 'too many calls failed'}" for outage in found["outages"]
+            f"{outage['integration']}: {outage['reason'] or 'too many calls failed'}"
+            for outage in found["outages"]
+            # Once it lasts, there is an alert of it that says more.
+            if not any(
+                alert["kind"] == _OUTAGE and alert["subject"] == outage["integration"] for alert in found["alerts"]
+            )
         ],
         "alerts": [_sentence(alert) for alert in found["alerts"]],
         "alert_messages": _messages(found),
@@ -80,10 +77,7 @@ def _in_words(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(alert: dict[str, Any]) -> str:
-    hint = None
-    with suppress(KeyError, TypeError, ValueError):  # Without one, or with one that only a newer hub knows.
-        hint = Hint(HintId(alert["hint"]["id"]), str(alert["hint"]["subject"]))
-    return f"since {_minute(alert['opened_at'])}: {with_hint(alert['message'], hint)}"
+    return f"{alert['line']} (since {_minute(alert['opened_at'])})"
 
 
 def _messages(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of
 from crossdock.cli.instants import shown
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
@@ -20,7 +21,12 @@ app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Payments at one 
 
 _GATEWAY = re.compile(r"[a-z][a-z0-9_]{1,62}")
 _OUTCOMES = ("done", "refused", "failed")
-PaymentId = Annotated[str, typer.Argument(help="ID, as ./hub payments list shows it.")]
+PaymentId = Annotated[
+    str,
+    typer.Argument(
+        help="ID, as ./hub payments list shows it.", autocompletion=ids_of("/payments", "payments", "payment_id")
+    ),
+]
 Gateway = Annotated[str | None, typer.Option(help="At which gateway, if it was authorised at several.")]
 Amount = Annotated[int | None, typer.Option(min=1, help="In minor units, such as cents; all that is left by default.")]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
 
-from crossdock.cli import console, selection
+from crossdock.cli import console, instants, selection
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of, streams
 from crossdock.cli.consent import confirm
 from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
@@ -17,9 +19,12 @@ from crossdock.cli.selection import (
     FEW,
     Cause,
     Changes,
+    DiscardedIds,
+    DiscardReason,
     Everything,
     File,
     Like,
+    Yes,
     changes_from,
     edit_from,
     refuse_unknown_state,
@@ -34,12 +39,13 @@ app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="List, edit, preview, replay and discard rejected records."
 )
 _STATES = ("open", "replayed", "discarded", "superseded", "all")
-ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list")]
+_item_ids = ids_of("/quarantine", "items", "item_id")
+ItemId = Annotated[int, typer.Argument(help="Item ID; to list them: ./hub quarantine list", autocompletion=_item_ids)]
 
 
 @app.command("list")
 def list_items(
-    stream: Annotated[str | None, typer.Option(help="Only items of this stream.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only items of this stream.", autocompletion=streams)] = None,
     cause: Annotated[str | None, typer.Option(help="Only items that failed this rule.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Only what this run rejected; its ID: ./hub runs")] = None,
     state: Annotated[str, typer.Option(help=", ".join(_STATES))] = "open",
@@ -109,15 +115,42 @@ def show(item_id: ItemId, as_json: Json = False) -> None:
     )
     for failure in item["failures"]:
         console.error(f"{failure['column']} = {failure['value']!r}: {failure['message']}  ({failure['rule']})")
+        for line in _received(item, failure["column"]):
+            console.say(f"  received as {line}")
     console.show_document(item["edited"] or item["record"])
+    for step in item["history"]:
+        console.say(_step_line(step))
     if item["state"] == "open":
         # A rule names the hub's columns; a record has the fields of its source.
-        console.say(f"To fix it, with a field of this record: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE")
+        if item["fields"]:
+            console.say(f"Fields of its source: {', '.join(item['fields'])}")
+        console.say(f"To fix it, with a field of its source: ./hub quarantine fix {item['item_id']} --set FIELD=VALUE")
+
+
+def _received(item: dict[str, Any], columns: str) -> list[str]:
+    """Say what the source sent for the *columns* of a rule, in its own names."""
+    record = item["record"] if isinstance(item["record"], dict) else {}
+    names = dict.fromkeys(name for column in columns.split(", ") for name in item["sources"].get(column, []))
+    return [f"{name}: {json.dumps(record[name], ensure_ascii=False)}" for name in names if name in record]
+
+
+def _step_line(step: dict[str, Any]) -> str:
+    """Say what somebody did with the record."""
+    changed = step["detail"].get("changed", {})
+    parts = [
+        *(f"{place}: {json.dumps(change['from'])} → {json.dumps(change['to'])}" for place, change in changed.items()),
+        *([f"replay {step['replay_id']}, {step['replay_state']}"] if step["replay_id"] else []),
+        *([step["detail"]["reason"]] if step["detail"].get("reason") else []),
+    ]
+    return f"{instants.shown(step['at'])}  {step['act']} by {step['actor']}: {', '.join(parts)}"
 
 
 @app.command("fix")
 def fix(
-    item_id: Annotated[int | None, typer.Argument(help="Item ID; to list them: ./hub quarantine list")] = None,
+    item_id: Annotated[
+        int | None,
+        typer.Argument(help="Item ID; to list them: ./hub quarantine list", autocompletion=_item_ids),
+    ] = None,
     changes: Changes = None,
     file: File = None,
     like: Like = None,
@@ -212,7 +245,9 @@ def _show_verdict(item_id: int, failures: list[dict[str, Any]], *, is_edited: bo
 
 @app.command("replay")
 def replay(
-    item_ids: Annotated[list[int] | None, typer.Argument(help="IDs of the items to replay.")] = None,
+    item_ids: Annotated[
+        list[int] | None, typer.Argument(help="IDs of the items to replay.", autocompletion=_item_ids)
+    ] = None,
     cause: Cause = None,
     everything: Everything = False,
     like: Like = None,
@@ -229,14 +264,26 @@ def replay(
     show_end(ended, "loaded", "To see what failed again: ./hub quarantine list", as_json=as_json)
 
 
-selection.add_discard(
-    app,
-    "items",
-    "/quarantine-discards",
-    "item_ids",
-    doc="Close items permanently: these versions of the records are not wanted. The records themselves are kept.\n\n"
-    'Example: ./hub quarantine discard 11 12 --reason "no longer sold"',
-)
+@app.command("discard")
+def discard(
+    ids: DiscardedIds = None,
+    *,
+    reason: DiscardReason,
+    cause: Cause = None,
+    everything: Everything = False,
+    like: Like = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Close items permanently: these versions of the records are not wanted. The records themselves are kept.
+
+    Example: ./hub quarantine discard 11 12 --reason "no longer sold"
+    """
+    chosen = selection_of(ids, cause=cause, everything=everything, ids_field="item_ids", like=like)
+    selection.discard(
+        {**chosen, "reason": reason}, "items", "/quarantine-discards", "item_ids", yes=yes, as_json=as_json
+    )
 
 
 def _values(group: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from crossdock.cli import console
 from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.client.hub import HubApi
+from crossdock.client.patience import Patience
 from crossdock.core.errors import Conflict
 from crossdock.core.paths import path_of
 
@@ -31,6 +32,7 @@ def follow_replay(api: HubApi, requested: Replay) -> Replay:
     path = path_of("replays", requested["replay_id"])
     now, began, is_explained = requested, time.monotonic(), False
     with console.progress(title) as bar:
+        patience = Patience(f"Replay {requested['replay_id']}", "./hub events status", show=bar.update)
         try:
             while now["state"] == "open":
                 bar.update(title, done=now["done"] + now["failed"], total=now["total"])
@@ -38,7 +40,7 @@ def follow_replay(api: HubApi, requested: Replay) -> Replay:
                     console.say("No delivery worker has begun it yet. To see them: ./hub events status")
                     is_explained = True
                 time.sleep(_LOOK_EVERY_S)
-                now = api.get(path).document
+                now = patience.look(lambda: api.get(path).document) or now
         except KeyboardInterrupt:
             now = _stopped(api, path)
     return now

@@ -8,20 +8,24 @@ import typer
 
 from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
+from crossdock.cli.completion import ids_of, streams
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
 from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 
-RunId = Annotated[str, typer.Argument(help="Run ID; to list them: ./hub runs")]
+RunId = Annotated[
+    str,
+    typer.Argument(help="Run ID; to list them: ./hub runs", autocompletion=ids_of("/runs", "runs", "run_id")),
+]
 _MOST_RUNS = 1000
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Inspect one run.")
 
 
 def runs(
-    stream: Annotated[str | None, typer.Option(help="Only runs of this stream.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only runs of this stream.", autocompletion=streams)] = None,
     limit: Annotated[int, typer.Option(min=1, max=_MOST_RUNS, help="How many runs to show.")] = 20,
     as_json: Json = False,
 ) -> None:

@@ -13,7 +13,6 @@ from crossdock.cli import console
 from crossdock.cli.consent import confirm
 from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
-from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest, Conflict, NotFound
@@ -98,38 +97,32 @@ def changes_from(changes: list[str] | None) -> dict[str, Any]:
     return {"changes": dict(map(_assignment, changes or []))}
 
 
-def add_discard(app: typer.Typer, what: str, path: str, ids_field: str, *, doc: str) -> None:
+DiscardedIds = Annotated[list[int] | None, typer.Argument(help="IDs, as `list` shows them.")]
+DiscardReason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")]
+
+
+def discard(body: dict[str, Any], what: str, path: str, ids_field: str, *, yes: bool, as_json: bool) -> None:
     """
-    Add the command `discard` to a group of commands.
+    Discard what *body* selects, after a question if it is many; say what was done.
 
     Args:
-        app: The group.
-        what: The plural of its items: dead letters, items.
+        body: The selection and the reason.
+        what: The plural of the items: dead letters, items.
         path: The route that discards them.
         ids_field: The field of its body that selects by ID.
-        doc: The help text.
+        yes: Whether nobody is asked.
+        as_json: Whether the result is a document.
 
     """
-
-    @app.command("discard", help=doc)
-    def discard_selected(
-        ids: Annotated[list[int] | None, typer.Argument(help="IDs, as `list` shows them.")] = None,
-        *,
-        reason: Annotated[str, typer.Option(help="Why; kept in the audit trail.")],
-        cause: Cause = None,
-        everything: Everything = False,
-        yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
-        as_json: Json = False,
-    ) -> None:
-        body = {**selection_of(ids, cause=cause, everything=everything, ids_field=ids_field), "reason": reason}
-        api = hub_api()
-        chosen = int(api.post(path, {**body, "dry_run": True}).document["chosen"])
-        if chosen > FEW:
-            confirm(f"{counted(chosen, what.removesuffix('s'))} would be discarded", yes=yes)
-        closed = _discard(api, path, body, ids_field, what, chosen)
-        _show_discarded(closed, chosen, what, as_json=as_json)
-        if not closed:
-            raise typer.Exit(Exit.FAILED)
+    api = hub_api()
+    chosen = int(api.post(path, {**body, "dry_run": True}).document["chosen"])
+    if chosen > FEW:
+        confirm(f"{counted(chosen, what.removesuffix('s'))} would be discarded", yes=yes)
+    closed = _discard(api, path, body, ids_field, what, chosen)
+    _show_discarded(closed, chosen, what, as_json=as_json)
+    if not closed:
+        raise typer.Exit(Exit.FAILED)
 
 
 def _discard(api: HubApi, path: str, body: dict[str, Any], ids_field: str, what: str, chosen: int) -> list[int]:
@@ -144,7 +137,8 @@ def _discard(api: HubApi, path: str, body: dict[str, Any], ids_field: str, what:
                     raise
                 break  # Somebody else closed the rest.
             closed += answer["closed"]
-            bar.update(f"Discarded {len(closed):,} of {chosen:,} {what}", done=len(closed), total=chosen)
+            if len(closed) < chosen:  # The end is said once, by whoever has asked for it.
+                bar.update(f"Discarded {len(closed):,} of {chosen:,} {what}", done=len(closed), total=chosen)
             if not answer["closed"] or answer["chosen"] <= len(answer["closed"]):
                 break
             if ids_field in body:

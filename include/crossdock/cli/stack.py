@@ -81,13 +81,16 @@ def status(
     found = lifecycle.status()
     now = facts(found)
     if as_json:
-        console.show_json({"state": found.state, "processes": [asdict(process) for process in found.processes], **now})
+        each = [asdict(process) for process in found.processes]
+        console.show_json({"state": found.state, "starting": found.starting, "processes": each, **now})
     else:
         _show_status(found, now)
         if password and found.airflow_url:
             login = airflow_login()
             console.show(f"Airflow: {found.airflow_url}  user {login[0]}  password {login[1]}")
-    if found.state != "running":
+    if found.starting:
+        console.say(f"It is {found.starting}. Wait for it; nothing is to be done.")
+    elif found.state != "running":
         console.say("To start it: ./hub up")
     if found.state != "running" or now["hub"] != ANSWERS:
         raise typer.Exit(Exit.FAILED)
@@ -95,7 +98,7 @@ def status(
 
 def _show_status(found: lifecycle.StackStatus, now: Mapping[str, object]) -> None:
     console.show_table(
-        f"Stack: {found.state}",
+        f"Stack: {'starting' if found.starting else found.state}",
         ["process", "state", "pid", "where", "what is wrong"],
         [
             [
@@ -136,7 +139,8 @@ def doctor(as_json: Json = False) -> None:
         console.show_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     else:
         for check in checks:
-            (console.success if check.ok else console.error)(f"{check.name}: {check.found}")
+            mark = console.notice if check.is_notice else console.success if check.ok else console.error
+            mark(f"{check.name}: {check.found}")
             if check.fix:
                 console.say(f"    → {check.fix}")
     if not ok:

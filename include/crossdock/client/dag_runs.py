@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused, StackError
 from crossdock.client.hub import HubApi
+from crossdock.client.patience import Patience
 from crossdock.core import ids
 from crossdock.core.errors import NotFound
 from crossdock.core.paths import path_of
@@ -66,19 +67,22 @@ def follow(
 
     Raises:
         DagRunFailed: it ended before it had a run; the message says where its log is.
+        LostSight: the api-server has been away for too long; a restart is waited for.
         StackError: it did not end in time.
 
     """
-    hub = HubApi(api)
+    hub, what = HubApi(api), f"DAG run {dag_run_id}"
+    patience = Patience(what, f"./hub runs --stream {stream}", show=show)
 
-    def ended_state() -> str | None:
+    def ended() -> tuple[str, list[dict[str, Any]]] | None:
+        # The state first: the runs of one that has ended are as they stay.
         state = str(api.dag_run(ids.sync_dag(stream), dag_run_id)["state"])
         tasks = _task_states(api, stream, dag_run_id) if watch_tasks else ""
-        _show_counts(_runs(hub, stream, dag_run_id), dag_run_id, f"{state} {tasks}".strip(), show)
-        return state if state in _ENDED else None
+        runs = _runs(hub, stream, dag_run_id)
+        _show_counts(runs, dag_run_id, f"{state} {tasks}".strip(), show)
+        return (state, runs) if state in _ENDED else None
 
-    state = wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
-    runs = _runs(hub, stream, dag_run_id)
+    state, runs = wait_for(lambda: patience.look(ended), what, timeout_s)
     if not runs:
         raise DagRunFailed(
             f"{ids.sync_dag(stream)} run {dag_run_id} ended as {state} before it began to read. Its log: "
@@ -92,15 +96,18 @@ def wait_for_end(api: AirflowApi, dag_id: str, dag_run_id: str, *, timeout_s: fl
     Wait until a DAG run has ended, and return its state.
 
     Raises:
+        LostSight: the api-server has been away for too long; a restart is waited for.
         StackError: it did not end in time.
 
     """
+    what = f"DAG run {dag_run_id}"
+    patience = Patience(what, f"{api.url}/dags/{dag_id}/runs/{dag_run_id}")
 
     def ended_state() -> str | None:
         state = str(api.dag_run(dag_id, dag_run_id)["state"])
         return state if state in _ENDED else None
 
-    return wait_for(ended_state, f"DAG run {dag_run_id}", timeout_s)
+    return wait_for(lambda: patience.look(ended_state), what, timeout_s)
 
 
 def wait_for(find: Callable[[], T | None], what: str, timeout_s: float) -> T:

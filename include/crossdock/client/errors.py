@@ -19,6 +19,15 @@ class NotRunning(StackError):
         super().__init__("The stack is stopped. Start it with: ./hub up")
 
 
+class StillStarting(StackError):
+    """A command needs the local stack, and a start of it is going on."""
+
+    def __init__(self, start: str) -> None:
+        super().__init__(
+            f"The stack is {start}. Run this again when it has started; to see how far it is: ./hub status"
+        )
+
+
 class PartMissing(StackError):
     """A command needs a part of the local stack that does not run."""
 

@@ -173,6 +173,7 @@ def refusal(answer: Any) -> HubError:
     if not isinstance(problem, dict):
         problem = {
             "title": answer.reason,
+            "status": answer.status_code,
             "detail": f"The hub's API answered HTTP {answer.status_code} without a reason",
         }
     match answer.status_code:

@@ -17,6 +17,8 @@ OWNER = "crossdock"
 #: The port of a connection whose host has its port. Not null: the Test button of Airflow 3.3.2 sends 0 for null, and Airflow
 #: refuses to test stored credentials with another port than the stored one.
 NO_PORT = 0
+#: The XCom in which a task leaves a sentence about its run: for the note of the run, and for the hub's page of it.
+RUN_NOTE = "crossdock_note"
 
 
 def prefix() -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from crossdock.core.errors import BadRequest
+from crossdock.core.printable import printable_json
+from crossdock.core.storable import storable
 from crossdock.db.database import Store, Work
 
 #: Closed in one transaction; more take several.
@@ -16,6 +20,8 @@ _SLICE = 500
 #: The similarity above which one name is taken for a misspelling of the other: `quantiy`, but not `streetNumber` for
 #: `streetName`.
 _MISSPELLED = 0.85
+#: Of a value in a message.
+_SHOWN_CHARACTERS = 40
 
 
 class Discarded(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +104,26 @@ def set_field(record: Any, field: str, value: Any) -> None:
     target[last] = value
 
 
-def refuse_unknown_fields(edited: Mapping[str, Any], came: Any, of: Any, known: Collection[str], *, what: str) -> None:
+#: The fields that an error lists; a document may have hundreds.
+_MOST_LISTED = 30
+
+
+def known_fields(came: Any, of: Any, known: Collection[str]) -> list[str]:
+    """List the fields that an edit may set: those of the record as it *came* first, as its source orders them."""
+    own = list(came) if isinstance(came, Mapping) else []
+    return [*own, *sorted({*known, *_fields(of)} - {*own})]
+
+
+def refuse_unknown_fields(
+    edited: Mapping[str, Any],
+    came: Any,
+    of: Any,
+    known: Collection[str],
+    *,
+    what: str,
+    sources: Mapping[str, Collection[str]] = MappingProxyType({}),
+    shows_values: bool = False,
+) -> None:
     """
     Refuse an edit that has a field which neither the record as it *came* nor its type knows.
 
@@ -110,17 +135,21 @@ def refuse_unknown_fields(edited: Mapping[str, Any], came: Any, of: Any, known: 
         of: Its type (`msgspec.inspect`), or None.
         known: Further names that the contract promises.
         what: What such records are called in the message.
+        sources: Column of the hub → the fields that it comes from; people know both.
+        shows_values: Whether the message may have the values of the record as it came: not where they may be personal.
 
     Raises:
-        BadRequest: an unknown field: a typing mistake would look like a fix. The message names the nearest field.
+        BadRequest: an unknown field: a typing mistake would look like a fix. The message names the nearest field, and lists all.
 
     """
-    names = {*known, *_fields(of), *(came if isinstance(came, Mapping) else ())}
+    names = known_fields(came, of, known)
     for name in edited:
         if names and name not in names:
-            near = get_close_matches(name, sorted(names), n=3)
-            meant = f"Did you mean {' or '.join(near)}?" if near else f"Fields: {', '.join(sorted(names))}"
-            raise BadRequest(f"{name!r} is not a field of {what}. {meant}")
+            near = sorted(sources.get(name, ())) or get_close_matches(name, sorted(names), n=3)
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            listed = [_received(one, came, shows_values=shows_values) for one in names[:_MOST_LISTED]]
+            more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+            raise BadRequest(f"{name!r} is not a field of {what}.{meant} Fields: {', '.join(listed)}{more}")
     _refuse_misspelled(edited, came, of, what, path="")
 
 
@@ -133,6 +162,15 @@ def _refuse_misspelled(edited: Mapping[str, Any], came: Any, of: Any, what: str,
                 raise BadRequest(f"{path + name!r} is not a field of {what}. Did you mean {path + near[0]}?")
         if isinstance(value, Mapping) and value != before.get(name):
             _refuse_misspelled(value, before.get(name), types.get(name), what, path=f"{path}{name}.")
+
+
+def _received(name: str, came: Any, *, shows_values: bool) -> str:
+    """Name a field, with its value as it came, shortened, if that may be shown."""
+    if not shows_values or not isinstance(came, Mapping) or name not in came:
+        return name
+    return (
+        f"{name} (received {printable_json(json.dumps(storable(came[name]), ensure_ascii=False))[:_SHOWN_CHARACTERS]})"
+    )
 
 
 def _fields(of: Any) -> Mapping[str, Any]:

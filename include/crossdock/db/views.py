@@ -72,6 +72,8 @@ class View(NamedTuple):
 _INTEGRATION = Column("integration", "The integration that the record comes from.")
 _VERSION = Column("version", "The record's version at its source; it rises with each change.")
 _CHANGED = Column("last_modified_at", "When the source changed the record last, UTC.")
+_HELD = Column("held", "How many pieces are held for orders at the hub.", "coalesce(held, 0)")
+_SOLD = Column("sold", "How many pieces the hub has sold that the source has not subtracted yet.", "coalesce(sold, 0)")
 
 
 def _of_event(name: str, comment: str) -> Column:
@@ -170,9 +172,13 @@ VIEWS = (
     View(
         "inventory",
         "Stock levels of all integrations, as they are now: one row for each SKU and warehouse.",
-        # Only declared or heard of warehouses are there, and each has one row.
-        "inventory LEFT JOIN (SELECT warehouse_id, name AS warehouse_name FROM warehouse) AS named"
-        " ON named.warehouse_id = '/integrations/' || inventory.integration || coalesce(':' || supply_channel, '')",
+        # Only declared or heard of warehouses are there, and each has one row. The stock is of the entry that was made last.
+        "inventory LEFT JOIN (SELECT warehouse_id, name AS warehouse_name, same_as FROM warehouse) AS named"
+        " ON named.warehouse_id = '/integrations/' || inventory.integration || coalesce(':' || nullif(supply_channel, ''), '')"
+        " LEFT JOIN (SELECT warehouse_id, sku AS sold_sku, entry_id, available - missing AS left_over, held, sold FROM stock) AS stock"
+        " ON stock.warehouse_id = named.warehouse_id AND sold_sku = inventory.sku"
+        " AND coalesce(entry_id, inventory.id) = inventory.id"
+        " LEFT JOIN removed_integration ON removed_integration.integration_id = inventory.integration",
         (
             _INTEGRATION,
             Column("entry_id", "The source's ID of the entry; unique within an integration.", "id"),
@@ -180,23 +186,41 @@ VIEWS = (
             Column("sku", "The SKU that is in stock."),
             Column("warehouse", "The warehouse, by the source's ID of it; null where there is one stock for all.", "supply_channel"),
             Column("quantity_on_stock", "How many pieces are in the warehouse, reserved ones included."),
-            Column("available_quantity", "How many pieces can be sold; below zero where more was sold than there is."),
+            Column(
+                "available_quantity",
+                "How many pieces can be sold, without what the hub holds or sold; below zero where more was sold than there is.",
+                "CASE WHEN same_as IS NOT NULL OR integration_id IS NOT NULL THEN 0"
+                " ELSE coalesce(left_over, inventory.available_quantity) END",
+            ),
             Column("restockable_in_days", "After how many days more can come; null where nobody knows."),
             Column("expected_delivery_at", "When more is expected, UTC; null where nobody knows."),
             _CHANGED,
             Column("warehouse_name", "The name that people gave the warehouse; null without one."),
+            Column(
+                "available_at_source", "How many pieces can be sold, as the source counts them.", "inventory.available_quantity"
+            ),
+            _HELD,
+            _SOLD,
+            Column(
+                "warehouse_id",
+                "The warehouse, by the ID under which it is declared and orders name it.",
+                "inventory.integration || coalesce(':' || nullif(supply_channel, ''), '')",
+            ),
         ),
     ),
     View(
         "availability",
-        "What can be sold of each SKU, as its platforms have counted it, without what the hub sold since: one row for each SKU.",
+        "What can be sold of each SKU, without what is held for the hub's orders or sold to them: one row for each SKU.",
         "sku_availability",
         (
             Column("sku", "The SKU."),
-            Column("available", "How many pieces can be sold, over all warehouses, as its platforms have counted it; at least 0."),
+            Column("available", "How many pieces can be sold, over all warehouses; a warehouse that is oversold counts as 0."),
             Column("warehouses", "How many warehouses have a level of it."),
             Column("as_of", "When the latest of these levels was changed at its source, UTC."),
             Column("waiting", "How many newer levels wait in quarantine; the lower figure counts meanwhile."),
+            Column("available_at_source", "How many pieces can be sold, over all warehouses, as their sources count them; at least 0."),
+            _HELD,
+            _SOLD,
         ),
     ),
     View(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from crossdock.db.database import Work
 from crossdock.events.model import Position
 
@@ -51,6 +53,38 @@ types AS (SELECT DISTINCT type FROM found)
 SELECT types.type, hours.hour, coalesce(sum(found.events), 0)::bigint
   FROM types CROSS JOIN hours LEFT JOIN found ON found.type = types.type AND found.hour = hours.hour
  GROUP BY types.type, hours.hour ORDER BY types.type, hours.hour
+""".encode()
+
+#: The last full hour and the last 24, each beside the same of the week before. What is not counted yet is of this week.
+_COMPARED = f"""
+WITH hour AS (SELECT date_trunc('hour', now(), 'UTC') AS now),
+found AS (
+    SELECT type, hour AS at, events FROM event_hour WHERE hour >= (SELECT now FROM hour) - interval '8 days'
+    UNION ALL
+    SELECT type, {_HOUR}, count(*) FROM event
+     WHERE (epoch, xid, position) > (%(epoch)s::int, %(xid)s::text::xid8, %(position)s::bigint)
+       AND stored_at >= (SELECT now FROM hour) - interval '24 hours'
+     GROUP BY 1, 2),
+failures AS (
+    SELECT type, count(*) FILTER (WHERE first_seen_at >= hour.now - interval '1 hour') AS hour,
+           count(*) FILTER (WHERE first_seen_at < hour.now - interval '7 days') AS hour_before
+      FROM hour, dead_letter
+     WHERE (first_seen_at >= hour.now - interval '1 hour' AND first_seen_at < hour.now)
+        OR (first_seen_at >= hour.now - interval '169 hours' AND first_seen_at < hour.now - interval '7 days')
+     GROUP BY type),
+events AS (
+    SELECT type, sum(events) FILTER (WHERE at = hour.now - interval '1 hour') AS hour,
+           sum(events) FILTER (WHERE at = hour.now - interval '169 hours') AS hour_before,
+           sum(events) FILTER (WHERE at >= hour.now - interval '24 hours' AND at < hour.now) AS day,
+           sum(events) FILTER (WHERE at >= hour.now - interval '192 hours' AND at < hour.now - interval '168 hours')
+               AS day_before
+      FROM hour, found GROUP BY type)
+SELECT type, coalesce(events.hour, 0)::bigint, coalesce(events.hour_before, 0)::bigint, coalesce(day, 0)::bigint,
+       coalesce(day_before, 0)::bigint, coalesce(failures.hour, 0)::bigint, coalesce(failures.hour_before, 0)::bigint
+  FROM events FULL JOIN failures USING (type)
+ WHERE coalesce(events.hour, 0) + coalesce(events.hour_before, 0) + coalesce(day, 0) + coalesce(day_before, 0)
+       + coalesce(failures.hour, 0) + coalesce(failures.hour_before, 0) > 0
+ ORDER BY type
 """.encode()
 
 #: Of whole hours that are counted.
@@ -106,6 +140,26 @@ def hourly(work: Work, within: timedelta) -> dict[str, list[int]]:
     for type_, _, number in work.execute(_HOURLY, {"within": within, **_of(counted_to(work))}):
         found.setdefault(type_, []).append(number)
     return found
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """The events of one type and the deliveries of it that began to fail, beside those of the week before."""
+
+    type: str
+    #: In the last full hour, and in the same hour of last week.
+    hour: int
+    hour_before: int
+    #: In the 24 hours before this one, and in those of last week.
+    day: int
+    day_before: int
+    #: Deliveries that began to fail in the last full hour, and in the same hour of last week.
+    failed: int
+    failed_before: int
+
+
+def compared(work: Work) -> list[Compared]:
+    """Compare the volumes and failures of each type with those of the same hours of last week."""
+    return [Compared(*row) for row in work.execute(_COMPARED, _of(counted_to(work)))]
 
 
 def count(

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import msgspec
 
-from crossdock.db.database import Store
+from crossdock.db.database import Store, Work
 from crossdock.events import counts_repository
 from crossdock.events import store as event_store
 from crossdock.events.dead_letters import repository as dead_letter_repository
@@ -68,13 +68,23 @@ class DeliveryStatus(msgspec.Struct, frozen=True, kw_only=True):
 def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within: timedelta) -> DeliveryStatus:
     """Read the current status, with the volumes of the time *within*."""
     with store.transaction() as work:
-        consumers = consumer_leases.list_all(work)
-        states = {(name, state): number for name, state, number in dead_letter_repository.states(work)}
-        lags = {name: consumer_leases.lag(work, name, subscriber.types) for name, subscriber in subscribers.items()}
+        statuses = subscriber_statuses(work, subscribers)
         hours = counts_repository.hourly(work, within)
         failed = dead_letter_repository.open_by_type(work)
-        outages = source_outages.list_all(work)
         horizon_age_s = event_store.horizon_age_s(work)
+    volumes = tuple(
+        Volume(type=type_, events=sum(counts), failed=failed.get(type_, 0), unusual=unusual(counts))
+        for type_, counts in hours.items()
+    )
+    return DeliveryStatus(subscribers=statuses, volumes=volumes, horizon_age_s=horizon_age_s)
+
+
+def subscriber_statuses(work: Work, subscribers: Mapping[str, Subscriber]) -> tuple[SubscriberStatus, ...]:
+    """Read lag, failures and paused sources of each subscriber."""
+    consumers = consumer_leases.list_all(work)
+    states = {(name, state): number for name, state, number in dead_letter_repository.states(work)}
+    lags = consumer_leases.lags(work, {name: subscriber.types for name, subscriber in subscribers.items()})
+    outages = source_outages.list_all(work)
     statuses = []
     for name in subscribers:
         theirs = [consumer for consumer in consumers if consumer.subscriber == name]
@@ -91,11 +101,7 @@ def delivery_status(store: Store, subscribers: Mapping[str, Subscriber], within:
                 out=tuple(outages.get(name, ())),
             )
         )
-    volumes = tuple(
-        Volume(type=type_, events=sum(counts), failed=failed.get(type_, 0), unusual=unusual(counts))
-        for type_, counts in hours.items()
-    )
-    return DeliveryStatus(subscribers=tuple(statuses), volumes=volumes, horizon_age_s=horizon_age_s)
+    return tuple(statuses)
 
 
 def unusual(hours: Sequence[int]) -> str | None:

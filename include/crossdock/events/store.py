@@ -14,11 +14,16 @@ from crossdock.core.errors import Gone, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Work
 from crossdock.events import counts_repository
-from crossdock.events.model import END, ORIGIN, Event, NewEvent, Position
+from crossdock.events.model import END, ORIGIN, WEBHOOK_RECEIVED, Event, NewEvent, Position
 
 _COLUMNS = (
     "epoch, xid, position, event_id, source, type, subject, time, partition_key, correlation_id, schema_version, "
     "data::text"
+)
+
+#: What a list needs of an event's data, which may be a megabyte: of a webhook, of which dataset its record is.
+BRIEF_DATA = (
+    f"CASE WHEN type = '{WEBHOOK_RECEIVED}' THEN json_build_object('dataset', data->'dataset')::text ELSE '{{}}' END"
 )
 
 _COPY = b"""
@@ -366,13 +371,19 @@ def _count_each(work: Work, selection: Selection) -> int:
     return int(row[0]) if row else 0
 
 
-def newest(work: Work, selection: Selection, *, limit: int) -> list[Event]:
-    """Read the latest events of *selection* (before its end, if it has one), the newest last."""
+def newest(work: Work, selection: Selection, *, limit: int, is_brief: bool = False) -> list[Event]:
+    """
+    Read the latest events of *selection* (before its end, if it has one), the newest last.
+
+    *is_brief*: without their data, for lists; a webhook's names its dataset.
+    """
     statement = _NEWEST
     # A key rarely has as many events as are asked for: in their order, all would be read to find that out.
     if selection.correlation_id is not None or selection.key is not None:
         work.execute(_BY_KEY)
         statement = _NEWEST_OF_RUN
+    if is_brief:
+        statement = statement.replace(b"data::text", BRIEF_DATA.encode())
     rows = cursor_of(work).execute(statement, _values(work, selection, limit)).fetchall()
     return [Event(*row) for row in reversed(rows)]
 

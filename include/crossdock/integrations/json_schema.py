@@ -20,7 +20,17 @@ _WORDS = {
     "maxLength": "must have at most {} characters",
     "minItems": "must have at least {} entries",
     "maxItems": "must have at most {} entries",
+    "minProperties": "must have at least {} fields",
+    "maxProperties": "must have at most {} fields",
+    "multipleOf": "must be a multiple of {}",
+    "type": "must be of the type {}",
+    "enum": "must be one of {}",
+    "const": "must be {}",
+    "format": "must be written as {}",
+    "pattern": "does not have the expected form {}",
 }
+#: Their bounds are words, not values.
+_WITHOUT_QUOTES = frozenset({"type", "format", "pattern"})
 
 
 def validator_of(schema: Mapping[str, Any]) -> Any:
@@ -67,6 +77,12 @@ def _explain(error: Any, path: str) -> Iterator[FieldError]:
         case rule:
             examples = error.schema.get("examples")
             example = f", for example {json.dumps(examples[0])}" if examples else ""
-            bound = json.dumps(error.validator_value)
-            words = _WORDS[rule].format(bound) if rule in _WORDS else f"must have {rule} {bound}"
-            yield FieldError(path, f"{words}{example}")
+            yield FieldError(path, f"{_words_of(rule, error.validator_value)}{example}")
+
+
+def _words_of(rule: str, bound: Any) -> str:
+    """Say what *rule* expects."""
+    if isinstance(bound, list):
+        return _WORDS.get(rule, "must have {}").format(", ".join(json.dumps(each) for each in bound))
+    words = _WORDS.get(rule, f"must have {rule} {{}}")
+    return words.format(bound if rule in _WITHOUT_QUOTES else json.dumps(bound))

@@ -265,7 +265,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ACTIVITY = b"""
-WITH mine AS (SELECT * FROM sync_run WHERE integration = %(integration)s),
+WITH mine AS (SELECT * FROM sync_run WHERE integration = %(integration)s AND mode <> 'replay'),
      newest AS (SELECT run_id, started_at FROM mine ORDER BY started_at DESC LIMIT 1),
      success AS (SELECT max(finished_at) AS at FROM mine WHERE state IN ('done', 'partial')),
      trouble AS (SELECT error FROM mine, success

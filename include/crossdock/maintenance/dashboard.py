@@ -13,9 +13,10 @@ from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.events.dead_letters.repository import CauseCount as DeadLetterCause
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.repository import System
-from crossdock.observability import alerts, decisions
+from crossdock.maintenance.alerting import needs as alerting
+from crossdock.observability import decisions
 from crossdock.observability.alerts import Alert
-from crossdock.observability.decisions import Decision
+from crossdock.observability.decisions import Decision, DecisionKind
 from crossdock.sync import ledger, watermarks
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts
@@ -57,12 +58,18 @@ def needs(store: Store) -> int:
 
 def _needs(work: Work) -> dict[str, Sequence[Any]]:
     """Read what needs a person, by the fields of `Dashboard`."""
-    return {
-        "alerts": alerts.find(work, limit=MOST + 1),
-        "decisions": decisions.find(work, limit=MOST + 1),
-        "quarantine": quarantine.causes(work, values=0),
-        "dead_letters": dead_letters.causes(work),
-    }
+    asked, rejected, dead = (
+        decisions.find(work, limit=MOST + 1),
+        quarantine.causes(work, values=0),
+        dead_letters.causes(work),
+    )
+    found = alerting.without_listed(
+        alerting.open_alerts(work),
+        subscribers={cause.subscriber for cause in dead},
+        streams={cause.stream for cause in rejected},
+        has_waiting_orders=any(each.kind is DecisionKind.STEP for each in asked),
+    )
+    return {"alerts": found[: MOST + 1], "decisions": asked, "quarantine": rejected, "dead_letters": dead}
 
 
 def read(store: Store, streams: Sequence[tuple[str, int]]) -> Dashboard:

@@ -6,13 +6,15 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from crossdock.core.hints import Hint
 from crossdock.db import leases, writable
 from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.maintenance.alarm_conditions import broken
+from crossdock.maintenance.alerting import needs, texts
 from crossdock.maintenance.alerting import repository as alert_messages
+from crossdock.maintenance.alerting.model import Severity
 from crossdock.maintenance.alerting.sender import LEASE
-from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert
 from crossdock.sync import ledger
 from crossdock.sync.quarantine import repository as quarantine
@@ -34,6 +36,18 @@ class OpenOutage(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class OpenAlert(msgspec.Struct, frozen=True):
+    opened_at: datetime
+    severity: Severity
+    kind: str
+    subject: str
+    stream: str | None
+    message: str
+    #: How grave, what it is about, what is wrong, and what to do next.
+    line: str
+    hint: Hint | None
+
+
 class Overview(msgspec.Struct, frozen=True):
     #: None before the first run.
     latest_run: LatestRun | None
@@ -41,8 +55,8 @@ class Overview(msgspec.Struct, frozen=True):
     in_quarantine: int
     dead_letters: int
     outages: tuple[OpenOutage, ...]
-    #: The newest, at most `ALERTS`.
-    alerts: tuple[Alert, ...]
+    #: The gravest first, then the newest, at most `ALERTS`.
+    alerts: tuple[OpenAlert, ...]
     #: Whether a sender of alerts is at work.
     alerts_are_sent: bool
     #: How many routes say who gets alerts.
@@ -77,10 +91,24 @@ def _read(work: Work, writes_refused: str | None) -> Overview:
         outages=tuple(
             OpenOutage(name, str(outage) if outage else None) for name, outage in broken(work, timedelta(0)).items()
         ),
-        alerts=tuple(alerts.find(work, limit=ALERTS)),
+        alerts=tuple(map(_open_alert, needs.open_alerts(work)[:ALERTS])),
         alerts_are_sent=leases.holder(work, LEASE) is not None,
         alert_routes=len(alert_messages.routes(work)),
         waiting_messages=waiting,
         waiting_since=since,
         writes_refused=writes_refused,
+    )
+
+
+def _open_alert(alert: Alert) -> OpenAlert:
+    cause = texts.cause_of(needs.row_of(alert))
+    return OpenAlert(
+        alert.at,
+        cause.severity,
+        alert.kind,
+        alert.subject,
+        alert.stream,
+        alert.message,
+        texts.line_of(cause),
+        alert.hint,
     )

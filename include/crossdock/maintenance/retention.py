@@ -136,6 +136,10 @@ def _rules(keep: RetentionPeriods, now: datetime) -> tuple[tuple[str, _Delete], 
         ("payments", partial(retention_repository.delete_payments, before=now - keep.payments, limit=_ROWS)),
         ("customers of orders", partial(retention_repository.forget_customers, before=ended, limit=_ROWS)),
         ("orders", partial(retention_repository.delete_orders, before=now - keep.payments, limit=_ROWS)),
+        (
+            "executions of workflows",
+            partial(retention_repository.delete_executions, before=now - keep.payments, limit=_ROWS),
+        ),
         ("decisions", partial(retention_repository.delete_decisions, before=now - keep.payments, limit=_ROWS)),
         (
             "facts of unknown payments",

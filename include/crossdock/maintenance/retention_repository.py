@@ -139,6 +139,12 @@ holds AS (DELETE FROM stock_hold USING gone WHERE stock_hold.order_id = gone.ord
 DELETE FROM placed_order USING gone WHERE placed_order.order_id = gone.order_id
 """
 
+#: Of declared workflows, with their steps; an order's goes with its order.
+_DELETE_EXECUTIONS = b"""
+DELETE FROM execution WHERE execution_id = ANY(ARRAY(
+    SELECT execution_id FROM execution WHERE flow LIKE 'workflow.%%' AND ended_at < %(before)s ORDER BY ended_at LIMIT %(limit)s))
+"""
+
 _DELETE_DECISIONS = b"""
 DELETE FROM decision WHERE decision_id = ANY(ARRAY(
     SELECT decision_id FROM decision WHERE decided_at < %(before)s ORDER BY decided_at LIMIT %(limit)s))
@@ -283,6 +289,11 @@ def forget_customers(work: Work, before: datetime, *, limit: int) -> int:
 def delete_orders(work: Work, before: datetime, *, limit: int) -> int:
     """Delete orders that have ended, with their executions; those that wait for a person stay, however old."""
     return work.execute(_DELETE_ORDERS, {"before": before, "limit": limit}).rowcount
+
+
+def delete_executions(work: Work, before: datetime, *, limit: int) -> int:
+    """Delete at most *limit* executions of workflows that ended before that time, with what was put into them and what came out."""
+    return work.execute(_DELETE_EXECUTIONS, {"before": before, "limit": limit}).rowcount
 
 
 def delete_decisions(work: Work, before: datetime, *, limit: int) -> int:

@@ -26,7 +26,7 @@ from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import StackError
 from crossdock.core.errors import Terminal
-from crossdock.stack import lifecycle, mail_systems, memory, ports, processes, starts, volumes
+from crossdock.stack import lifecycle, mail_systems, memory, ports, processes, starting, starts, volumes
 from crossdock.stack.airflow import hub_environment
 from crossdock.stack.home import home, project
 from crossdock.stack.secrets import load_secrets, secrets_file
@@ -61,6 +61,8 @@ class Check:
     found: str
     #: What to do about it; None when it is fine.
     fix: str | None = None
+    #: Nothing is broken, and a person should know: no tick, and no failure.
+    is_notice: bool = False
 
 
 def examine() -> list[Check]:
@@ -69,7 +71,13 @@ def examine() -> list[Check]:
 
     A check that raises an error is itself a finding and does not stop the others.
     """
-    return list(chain.from_iterable(_safely(check) for check in _CHECKS))
+    start = starting.now()
+    if start is None:
+        return list(chain.from_iterable(_safely(check) for check in (*_OF_THE_MACHINE, *_OF_THE_STACK)))
+    # What does not run or answer yet is no fault, and to stop and start it would begin anew.
+    found = list(chain.from_iterable(_safely(check) for check in _OF_THE_MACHINE))
+    fix = "Wait for it, then run ./hub doctor again: what runs is checked when all of it does."
+    return [*found, Check("stack", ok=True, found=f"it is {start.sentence}", fix=fix, is_notice=True)]
 
 
 def _safely(check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
@@ -385,8 +393,11 @@ def _alerts() -> Iterator[Check]:
         waiting, since = repository.backlog(work)
     fix = None if holder else f"./hub up starts it. Its log: {processes.log_of('alert-sender')}"
     yield Check("alert sender", holder is not None, f"{holder} is at work" if holder else "nobody sends alerts", fix)
-    found = f"{len(routes)} routes" if routes else "no route: nobody gets an alert. See ./hub alerts routes add"
-    yield Check("alert routes", ok=True, found=found)
+    if routes:
+        yield Check("alert routes", ok=True, found=f"{len(routes)} routes")
+    else:
+        add = "To add one: ./hub alerts routes add"
+        yield Check("alert routes", ok=True, found="no route: nobody gets an alert", fix=add, is_notice=True)
     is_late = since is not None and datetime.now(UTC) - since > _LONG_WAIT
     found = f"{waiting} wait, the oldest since {since:%Y-%m-%d %H:%M}" if since else "none wait"
     fix = "./hub alerts messages says why" if is_late else None
@@ -507,7 +518,7 @@ def _declarations() -> Iterator[Check]:
         yield Check("declarations", ok=True, found=f"{len(files.paths())} valid")
 
 
-_CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
+_OF_THE_MACHINE: tuple[Callable[[], Iterator[Check]], ...] = (
     _python,
     _memory,
     _airflow_version,
@@ -518,6 +529,8 @@ _CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _settings_file,
     _hub_settings,
     _declarations,
+)
+_OF_THE_STACK: tuple[Callable[[], Iterator[Check]], ...] = (
     _processes,
     _stale_records,
     _preferred_ports,

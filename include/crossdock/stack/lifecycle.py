@@ -21,11 +21,12 @@ from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AnotherShop, NotReady, StackError
 from crossdock.core.paths import path_of
 from crossdock.observability import restarts
-from crossdock.stack import airflow, mail_systems, ports, processes, starts, supervisor, turns
+from crossdock.stack import airflow, mail_systems, ports, processes, starting, starts, supervisor, turns
 from crossdock.stack.conditions import LOOK_EVERY_S, Condition, State, what_is_wrong
 from crossdock.stack.home import RESTORING, home, make_private_folder, write_json
 from crossdock.stack.processes import ProcessRecord
 from crossdock.stack.secrets import Secrets, load_secrets
+from crossdock.stack.starting import Step
 
 if TYPE_CHECKING:
     from crossdock.stack.postgres import PostgresServer
@@ -118,6 +119,8 @@ class StackStatus:
     state: Literal["running", "partial", "stopped"]
     processes: tuple[ProcessStatus, ...]
     airflow_url: str | None
+    #: How far a start is that is going on; None where none is.
+    starting: str | None = None
 
 
 def up(*, progress: Progress, shop: Sequence[str] | None = None) -> Stack:
@@ -182,8 +185,9 @@ def _start_what_is_not(sound: dict[str, ProcessRecord], progress: Progress) -> S
     # What they start has their environment; from now on it is to be that of this process.
     processes.stop(starts.SUPERVISORS, grace_s=_SUPERVISOR_GRACE_S)
     try:
-        stack = _start_missing(sound, progress)
-        _start_supervisors()
+        with starting.reported():
+            stack = _start_missing(sound, progress)
+            _start_supervisors()
     except BaseException:
         _stop([name for name in _ALL if name not in sound or name in starts.SUPERVISORS])
         raise
@@ -205,7 +209,6 @@ def down(progress: Progress = lambda _: None) -> list[str]:
         turns.announce_stop()
         ended = _stop(_ALL) + ended
         turns.forget_stop()
-        progress(f"Stopped {', '.join(ended)}" if ended else "Nothing was running")
         return ended
 
 
@@ -217,7 +220,8 @@ def status() -> StackStatus:
     state: Literal["running", "partial", "stopped"]
     state = "running" if running == len(NAMES) else "partial" if running else "stopped"
     url = next((process.url for process in each if process.name == "api-server"), None)
-    return StackStatus(state, each, url)
+    start = starting.now()
+    return StackStatus(state, each, url, start.sentence if start else None)
 
 
 def conditions() -> dict[str, Condition]:
@@ -304,8 +308,10 @@ def _start_missing(sound: dict[str, ProcessRecord], progress: Progress) -> Stack
             starts.start(name, stack.ports, secrets)
     databases = _start_databases(stack.ports, secrets)
     progress("PostgreSQL servers started")
+    starting.wait_for(Step.MIGRATION)
     _migrate(databases["postgres-metadata"], stack)
     progress("Databases are up to date")
+    starting.wait_for(Step.REGISTRY)
     # Before Airflow starts: its DAG files read there which integrations exist.
     kept = _register(stack, progress)
     if "alert-sender" not in sound:
@@ -372,6 +378,7 @@ def _migrate(metadata: PostgresServer, stack: Stack) -> None:
 
 
 def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collection[str], progress: Progress) -> None:
+    starting.wait_for(Step.API)
     environment = stack.environment()
     since: dict[str, float] = {}
     for name in airflow.COMMANDS:
@@ -382,13 +389,16 @@ def _start_airflow(stack: Stack, living: dict[str, ProcessRecord], kept: Collect
     api = stack.api()
     airflow.wait_for_api(api, watched)
     progress(f"Airflow's API answers: {stack.airflow_url}")
+    starting.wait_for(Step.SIMULATED)
     _wait_for_sandbox(stack)
     progress(f"Sandbox started: {stack.sandbox_url}")
     for process, servers in mail_systems.PORTS.items():
         for server in servers:
             _wait_for(stack, process, server)
+    starting.wait_for(Step.CONNECTIONS)
     _apply_settings(stack, api, kept)
     progress("Connections and pools are set")
+    starting.wait_for(Step.AIRFLOW)
     airflow.wait_for_health(api, watched, since=since)
     progress("Airflow is healthy: scheduler, dag-processor, triggerer")
     _remove_stale_dags(api, progress)

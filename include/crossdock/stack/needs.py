@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from crossdock.client.errors import NotRunning, PartMissing
+from crossdock.client.errors import NotRunning, PartMissing, StillStarting
 from crossdock.stack import lifecycle, ports
 
 #: What the hub's API uses: itself, the hub's database, and Airflow's, in which the connection to the hub's is kept.
@@ -21,17 +21,18 @@ def running(parts: Collection[str]) -> lifecycle.Stack:
 
     Raises:
         NotRunning: nothing of it runs.
+        StillStarting: a start is going on, and has not come so far.
         PartMissing: one of *parts* does not run, or gives no sign of life.
 
     """
     found = lifecycle.status()
     if found.state == "stopped":
-        raise NotRunning
+        raise StillStarting(found.starting) if found.starting else NotRunning
     wrong = {
         process.name: process.problem or "does not run"
         for process in found.processes
         if process.name in parts and process.state != "running"
     }
     if wrong:
-        raise PartMissing(wrong)
+        raise StillStarting(found.starting) if found.starting else PartMissing(wrong)
     return lifecycle.Stack(ports.saved())

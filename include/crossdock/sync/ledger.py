@@ -110,8 +110,7 @@ _NEWEST = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
- ORDER BY started_at DESC LIMIT %(limit)s"""
+ WHERE mode <> 'replay' ORDER BY started_at DESC LIMIT %(limit)s"""
 )
 
 #: Keyset pagination by (started_at, run_id), newest first: rows that are added meanwhile do not shift the next page.
@@ -119,7 +118,7 @@ _PAGE = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM sync_run
- WHERE (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+ WHERE (%(of_integration)s::text IS NULL OR (integration = %(of_integration)s AND dataset = %(of_dataset)s))
    AND (%(integration)s::text IS NULL OR integration = %(integration)s)
    AND (%(state)s::text IS NULL OR state = %(state)s)
    AND (%(dag_id)s::text IS NULL OR dag_id = %(dag_id)s)
@@ -138,21 +137,32 @@ _BEFORE = (
  ORDER BY started_at DESC, run_id DESC LIMIT 1"""
 )
 
+#: The first run that was asked for a key after an instant. So many are looked at, by the index of an integration's runs.
+_FIRST_OF_KEY = (
+    b"SELECT "
+    + _COLUMNS
+    + b""" FROM (SELECT * FROM sync_run WHERE integration = %(integration)s AND started_at >= %(since)s
+                  ORDER BY started_at LIMIT 2000) AS later
+ WHERE dataset = %(dataset)s AND mode = 'keys' AND request->'keys' ? %(key)s
+ ORDER BY started_at LIMIT 1"""
+)
+
 #: For each stream its last runs, by the index of an integration's runs.
 _LATEST_OF_STREAMS = (
     b"SELECT "
     + _COLUMNS
     + b""" FROM unnest(%(integrations)s::text[], %(datasets)s::text[]) AS stream (of_integration, of_dataset)
- CROSS JOIN LATERAL (SELECT * FROM sync_run WHERE integration = of_integration AND dataset = of_dataset
+ CROSS JOIN LATERAL (SELECT * FROM sync_run WHERE integration = of_integration AND dataset = of_dataset AND mode <> 'replay'
                       ORDER BY started_at DESC LIMIT %(limit)s) AS latest
  ORDER BY integration, dataset, started_at"""
 )
 
+#: `now()`, which an index can be asked for: the clock itself may differ from row to row.
 _TOTALS = b"""
 SELECT count(*), coalesce(sum(read), 0)::bigint, coalesce(sum(inserted), 0)::bigint, coalesce(sum(updated), 0)::bigint,
        coalesce(sum(unchanged), 0)::bigint, coalesce(sum(stale), 0)::bigint, coalesce(sum(rejected), 0)::bigint,
        coalesce(sum(held), 0)::bigint
-  FROM sync_run WHERE started_at > clock_timestamp() - %(period)s AND state <> 'running'
+  FROM sync_run WHERE started_at > now() - %(period)s AND state <> 'running' AND mode <> 'replay'
 """
 
 _COMPLETE = (
@@ -267,9 +277,9 @@ def get(work: Work, run_id: str) -> Run:
     return run
 
 
-def newest(work: Work, *, stream: str | None = None, limit: int = 20) -> list[Run]:
-    """List the last *limit* runs, newest first."""
-    return _runs(work).execute(_NEWEST, {"stream": stream, "limit": limit}).fetchall()
+def newest(work: Work, *, limit: int = 20) -> list[Run]:
+    """List the last *limit* runs that read a source, newest first: a replay of the quarantine is none."""
+    return _runs(work).execute(_NEWEST, {"limit": limit}).fetchall()
 
 
 def page(
@@ -285,7 +295,12 @@ def page(
 ) -> list[Run]:
     """List up to *limit* runs that follow *after* (started_at, run_id), newest first."""
     started_at, run_id = after or (None, None)
-    values = {"stream": stream, "integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
+    values = {"integration": integration, "state": state, "dag_id": dag_id, "dag_run_id": dag_run_id}
+    if stream is None:
+        of_integration, of_dataset = None, None
+    else:
+        of_integration, _, of_dataset = stream.partition(".")
+    values |= {"of_integration": of_integration, "of_dataset": of_dataset}
     place = {"started_at": started_at, "run_id": run_id, "limit": limit}
     return _runs(work).execute(_PAGE, {**values, **place}).fetchall()
 
@@ -296,8 +311,14 @@ def before(work: Work, run: Run) -> Run | None:
     return _runs(work).execute(_BEFORE, {name: getattr(run, name) for name in names}).fetchone()
 
 
+def first_of_key(work: Work, integration: str, dataset: str, key: str, *, since: datetime) -> Run | None:
+    """Find the first run that was asked for *key* after *since*; None if there is none, or it came much later."""
+    values = {"integration": integration, "dataset": dataset, "key": key, "since": since}
+    return _runs(work).execute(_FIRST_OF_KEY, values).fetchone()
+
+
 def latest_of_streams(work: Work, streams: Iterable[str], *, limit: int) -> dict[str, list[Run]]:
-    """List the last *limit* runs of each of *streams*, oldest first; those that never ran are left out."""
+    """List the last *limit* runs of each of *streams* that read their source, oldest first; those that never ran are left out."""
     names = [stream.partition(".") for stream in streams]
     values = {"integrations": [name[0] for name in names], "datasets": [name[2] for name in names], "limit": limit}
     found: dict[str, list[Run]] = {}
@@ -307,7 +328,11 @@ def latest_of_streams(work: Work, streams: Iterable[str], *, limit: int) -> dict
 
 
 def totals(work: Work, period: timedelta) -> tuple[int, Counts]:
-    """Count the runs that began within the last *period* and have ended, and add up what became of their records."""
+    """
+    Count the runs that began within the last *period* and have ended, and add up what became of their records.
+
+    A replay of the quarantine is left out: its records were counted when they were rejected.
+    """
     runs, *outcomes = work.execute(_TOTALS, {"period": period}).fetchone() or (0,)
     return runs, Counts(**dict(zip(Counts.__struct_fields__, outcomes, strict=True)))
 

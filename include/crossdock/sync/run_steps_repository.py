@@ -18,6 +18,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     parts: int
     done: int
     records: int
+    #: When the first of them began, as far as that is kept, and when the last one ended.
     first_at: datetime | None
     last_at: datetime | None
 
@@ -27,7 +28,9 @@ SELECT 'pages' AS name, count(*) AS parts, count(*) AS done, coalesce(sum(record
        min(landed_at) AS first_at, max(landed_at) AS last_at
   FROM landed_page WHERE run_id = %(run_id)s
 UNION ALL
-SELECT 'batches', count(*), count(loaded_at), coalesce(sum(records), 0)::bigint, min(loaded_at), max(loaded_at)
+SELECT 'batches', count(*), count(loaded_at), coalesce(sum(records), 0)::bigint,
+       -- The first batch begins when all pages are there: nothing is validated before.
+       coalesce((SELECT max(landed_at) FROM landed_page WHERE run_id = %(run_id)s), min(loaded_at)), max(loaded_at)
   FROM sync_batch WHERE run_id = %(run_id)s
 """
 

@@ -66,11 +66,13 @@ class SourceDescription(msgspec.Struct, frozen=True):
 
     #: The source's clock: its records' timestamps can be compared with this clock only.
     source_now: datetime
-    #: Number of matching records; 0 if the source does not count.
-    records: int
+    #: Number of matching records; None if the source does not count.
+    records: int | None
     #: The latest date of them; None if there is none, or the source does not say. It is after *source_now* when the clock was
     #: ahead while it dated the record.
     newest: datetime | None = None
+    #: Whether it can only be read as one range, however many records there are.
+    is_one_range: bool = False
 
 
 class Source(Protocol):

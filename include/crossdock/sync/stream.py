@@ -52,8 +52,8 @@ class Stream:
     parts: Parts | None = None
     #: JSON Schema of the record as the source promises it; differences are reported as schema drift.
     contract: Mapping[str, Any] | None = None
-    #: The fields of the source that the mapping reads, if there is no contract.
-    mapped_fields: frozenset[str] = frozenset()
+    #: Column → the top-level fields of the source that the mapping reads for it, if there is no contract.
+    sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: The most records on a page; None for the source's own maximum. Several pages are in flight at once.
     page_records: int | None = None
     #: About how many records are validated and loaded together: large enough for Great Expectations,
@@ -89,6 +89,11 @@ class Stream:
     def lease(self, shard: str) -> LeaseKey:
         """Name the lease, and the watermark, of one of its shards."""
         return LeaseKey(self.integration, self.dataset.name, shard)
+
+    @property
+    def mapped_fields(self) -> frozenset[str]:
+        """The fields of the source that the mapping reads, if there is no contract."""
+        return frozenset[str]().union(*self.sources.values())
 
     @property
     def field_names(self) -> frozenset[str]:

@@ -35,7 +35,8 @@ def planned_ranges(stream: Stream, systems: Systems, run: Run) -> list[Range]:
         leases.check(work, run.lease, run.run_id, run.fencing_token)
         ledger.set_window(work, run.run_id, window, described.records)
         landing.add_ranges(work, run.run_id, parts)
-    log.log(systems.log_level, "Reading %s: about %s records in %s ranges", stream.id, described.records, len(parts))
+    size = "an unknown number of" if described.records is None else f"about {described.records:,}"
+    log.log(systems.log_level, "Reading %s: %s records in %s ranges", stream.id, size, len(parts))
     return parts
 
 
@@ -77,7 +78,7 @@ def _ranges_of(stream: Stream, run: Run, window: Window, described: SourceDescri
     if run.mode is Mode.KEYS:
         return ranges.by_keys(stream.key_field, run.request.keys)
     # With a limit one range: the first records in one order, not some of each range.
-    records = 0 if run.request.limit else described.records
+    records = 0 if run.request.limit or described.is_one_range else described.records or 0
     if reads_everything(run.mode, window):
         return ranges.by_id(records, run.request.shard_of)
     if run.request.until:

@@ -16,12 +16,16 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.core.log import logger
 from crossdock.core.roles import Caller
 from crossdock.web import (
+    alert_links,
     alerts,
     assets,
     audit_trail,
     dead_letters,
     decisions,
+    declarations,
+    event_pages,
     events,
+    integration_forms,
     integrations,
     orders,
     overview,
@@ -41,10 +45,14 @@ _SUBJECTS = (
     dead_letters,
     replays,
     events,
+    event_pages,
     orders,
     decisions,
     integrations,
+    integration_forms,
+    declarations,
     alerts,
+    alert_links,
     audit_trail,
 )
 

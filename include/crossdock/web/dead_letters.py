@@ -46,13 +46,14 @@ def causes(
 ) -> HTMLResponse:
     with store.transaction() as work:
         groups = repository.causes(work)
-        items = sum(group.items for group in quarantine.causes(work, values=0))
+        items = quarantine.count_open(work)
         chosen = next((group for group in groups if (group.subscriber, group.cause) == (subscriber, cause)), None)
         if chosen is None and groups and not (subscriber or cause):
             chosen = groups[0]
         found = repository.find(
             work,
             state="dead",
+            is_brief=True,
             cause=chosen.cause if chosen else cause,
             subscriber=chosen.subscriber if chosen else subscriber,
             after=int(cursor or 0),
@@ -106,14 +107,14 @@ def fix(
 ) -> RedirectResponse:
     """Save the edit of the event's data; with `then` = replay, deliver it at once."""
     data, _ = form.document("data")
-    with store.transaction() as work:
-        refuse_changed(form.text("shown"), _text_of(repository.get(work, dead_letter_id)))
+    shown = form.text("shown")
     service.edit(
         store,
         dead_letter_id,
         data,
         event_types=event_types(),
         actor=caller.actor,
+        refuse_changed=lambda now: refuse_changed(shown, _text_of(now)),
     )
     if form.text("then") != "replay":
         return go_to(request, "dead-letters", dead_letter_id)

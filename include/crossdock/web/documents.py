@@ -19,9 +19,9 @@ class Line(NamedTuple):
     is_marked: bool
 
 
-def lines_of(document: Any, columns: Collection[str]) -> list[Line]:
-    """Write *document* line by line; those of a field that becomes one of *columns* are marked."""
-    wanted = {_bare(column) for column in columns}
+def lines_of(document: Any, names: Collection[str]) -> list[Line]:
+    """Write *document* line by line; those of a field that is one of *names* are marked."""
+    wanted = {_bare(name) for name in names}
     text = json.dumps(document, indent=2, ensure_ascii=False)
     return [Line(line, bool((found := _NAMED.match(line)) and _bare(found[1]) in wanted)) for line in text.splitlines()]
 

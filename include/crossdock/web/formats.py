@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from markupsafe import Markup, escape
+
 from crossdock.core.instants import utc_text
 
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+#: What messages put in backticks: the name of a field, a command.
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 class Look(NamedTuple):
@@ -65,6 +70,11 @@ _LOOKS = {
     "updated": Look("busy", "edit", "Updated"),
     "unchanged": Look("quiet", "check", "Unchanged"),
     "stale": Look("quiet", "clock", "Stale"),
+    "delivered": Look("ok", "check", "Delivered"),
+    "silent": Look("quiet", "pause", "Not delivered"),
+    "sent": Look("ok", "check", "Sent"),
+    "passed": Look("ok", "check", "Passed"),
+    "skipped": Look("quiet", "dot", "Skipped"),
     "rejected": Look("bad", "cross", "Rejected"),
 }
 
@@ -140,6 +150,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def in_words(text: object) -> Markup:
+    """Write a message for a page: what it has in backticks is code; all of it is text, and no markup."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704  it is escaped first
+
+
 def step_words(waits_for: str) -> str:
     """Name the step that an execution waits for: `capture_payment:undo` is "the undo of capture payment"."""
     name, _, direction = waits_for.partition(":")
@@ -149,6 +164,7 @@ def step_words(waits_for: str) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "look": look,
+    "in_words": in_words,
     "number": number,
     "duration": duration,
     "ago": ago,

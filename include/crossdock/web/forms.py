@@ -1,8 +1,9 @@
 """
-What a page sent: its fields, accepted only from our own pages in the caller's own session.
+What a page sent: its fields, accepted only from our own pages, which the caller opened.
 
 A browser sends the session's cookie with a form of any site. So a form must come from this origin, and carry a token that only a
-page of this session can know: it is derived from the session's own credential, so that no server has to remember it.
+page of this person can know: it is signed with a key of the hub, so that no server has to remember it. It is not derived from the
+session's cookie: auth managers exchange that for a new one while a person types.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -19,14 +21,18 @@ from fastapi import Depends, Request
 
 from crossdock.api.access import credential_of
 from crossdock.api.dependencies import MOST_EXACT, Problem, strict_json
+from crossdock.app.airflow.signing_keys import signing_keys
 from crossdock.core.card_data import refuse_card_data
 from crossdock.core.errors import BadRequest
+from crossdock.core.roles import Caller
 
 #: The hidden field of each form.
 FIELD = "session_token"
 #: The fields that are JSON documents. Card data is looked for in each value of one: in its text, any long number would be a card's.
 DOCUMENTS = frozenset({"record", "data", "changes"})
 _LONGEST_DOCUMENT = 500_000
+_PURPOSE = "page form"
+_DAY_S = 86_400
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100
 #: What browsers say of a request that one of our own pages sent, or that a person typed.
@@ -40,15 +46,16 @@ class Form:
     def __init__(self, fields: Mapping[str, str]) -> None:
         self._fields = fields
 
-    def text(self, name: str, *, most: int = 200) -> str:
+    def text(self, name: str, *, most: int = 200, strip: bool = True) -> str:
         """
-        Read the field *name* without the blanks around it; empty if it was left out.
+        Read the field *name*, without the blanks around it unless it is a secret (*strip*); empty if it was left out.
 
         Raises:
             Problem: 400, it is too long or has control characters.
 
         """
-        value = self._fields.get(name, "").strip()
+        value = self._fields.get(name, "")
+        value = value.strip() if strip else value
         if len(value) > most:
             raise _bad(f"{name} has {len(value):,} characters; at most {most:,} are possible")
         if any(sign < " " and sign not in "\t\r\n" for sign in value):
@@ -103,9 +110,21 @@ class Form:
         return reason
 
 
-def token_of(request: Request) -> str:
-    """Derive the token of this session's forms."""
-    return hmac.new(credential_of(request).encode(), b"crossdock page action", hashlib.sha256).hexdigest()
+def token_of(request: Request, caller: Caller) -> str:
+    """Sign the forms of *caller*'s pages of today."""
+    return _tokens(request, caller)[0]
+
+
+def _tokens(request: Request, caller: Caller) -> list[str]:
+    """List the tokens that are good now: those of today and of yesterday, so that midnight ends no work."""
+    # Without a Fernet key Airflow itself keeps nothing secret: then it is the session's credential.
+    keys = signing_keys(_PURPOSE) or [credential_of(request).encode()]
+    today = int(time.time() // _DAY_S)
+    return [
+        hmac.new(key, f"{day} {caller.name}".encode(), hashlib.sha256).hexdigest()
+        for key in keys
+        for day in (today, today - 1)
+    ]
 
 
 async def read_form(request: Request) -> Form:
@@ -113,26 +132,48 @@ async def read_form(request: Request) -> Form:
     Read the form of a page action.
 
     Raises:
-        Problem: 403, another site sent it, or its token is not of this session; 400, it is not a form of ours.
+        Problem: 403, another site sent it, or its token is not of this person; 400, it is not a form of ours.
         CardDataRefused: it has card data.
 
     """
-    if request.headers.get("sec-fetch-site", "same-origin") not in _OWN_SITES:
-        raise Problem(HTTPStatus.FORBIDDEN, "foreign-page", f"Another site sent this form. {_OPEN_AGAIN}")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
-        raise _bad("The request is not a form of a page")
-    fields = _parsed(request.state.body)
-    if not hmac.compare_digest(fields.pop(FIELD, "").encode(), token_of(request).encode()):
+    fields = _own_fields(request)
+    sent, caller = fields.pop(FIELD, "").encode(), request.state.caller
+    if not any(hmac.compare_digest(sent, good.encode()) for good in _tokens(request, caller)):
         raise Problem(
             HTTPStatus.FORBIDDEN,
             "foreign-page",
-            f"The form was not made for your session, or you have signed in since. Nothing was changed. {_OPEN_AGAIN}",
+            f"The form was not made for you, or is older than a day. Nothing was changed. {_OPEN_AGAIN}",
         )
     refuse_card_data({name: value for name, value in fields.items() if name not in DOCUMENTS})
     return Form(fields)
 
 
 Posted = Annotated[Form, Depends(read_form)]
+
+
+async def read_signed_form(request: Request) -> Form:
+    """
+    Read the form of a page that nobody signs in to: its own fields are signed, and the caller checks that.
+
+    Raises:
+        Problem: 403, another site sent it; 400, it is not a form of ours.
+        CardDataRefused: it has card data.
+
+    """
+    fields = _own_fields(request)
+    refuse_card_data(fields)
+    return Form(fields)
+
+
+SignedPosted = Annotated[Form, Depends(read_signed_form)]
+
+
+def _own_fields(request: Request) -> dict[str, str]:
+    if request.headers.get("sec-fetch-site", "same-origin") not in _OWN_SITES:
+        raise Problem(HTTPStatus.FORBIDDEN, "foreign-page", f"Another site sent this form. {_OPEN_AGAIN}")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
+        raise _bad("The request is not a form of a page")
+    return _parsed(request.state.body)
 
 
 def _parsed(body: bytes) -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Path, Request
+from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from crossdock.api.access import guard
@@ -18,12 +18,19 @@ from crossdock.integrations.repository import System
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.web.forms import Posted
 from crossdock.web.page import go_to, show
+from crossdock.web.webhook_facts import SIGNING, webhook_facts
 
 router = Router()
 
 IntegrationId = Annotated[str, Path(pattern=INTEGRATION_ID)]
 Viewer = Annotated[Caller, guard(Role.VIEWER)]
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
+#: What a form did → what its page says then.
+_DONE = {
+    "added": "It passed its test, and is connected. Its DAGs appear in Airflow within a second or two",
+    "changed": "The change is stored",
+    "rotated": "The new credentials passed the test, and have replaced the old ones",
+}
 
 
 @router.get("/integrations")
@@ -42,12 +49,29 @@ def list_integrations(request: Request, store: OpenStore, caller: Viewer) -> HTM
 
 
 @router.get("/integrations/{integration_id}")
-def integration(request: Request, store: OpenStore, caller: Viewer, integration_id: IntegrationId) -> HTMLResponse:
+def integration(
+    request: Request,
+    store: OpenStore,
+    caller: Viewer,
+    integration_id: IntegrationId,
+    done: Annotated[Literal["added", "changed", "rotated"] | None, Query()] = None,
+) -> HTMLResponse:
     with store.transaction() as work:
         found = repository.get(work, integration_id)
         activity = repository.activity(work, integration_id)
         health = call_metrics.health(work, integration_id)
-    return show(request, caller, "integration.html", found=found, activity=activity, health=health)
+    return show(
+        request,
+        caller,
+        "integration.html",
+        found=found,
+        activity=activity,
+        health=health,
+        webhooks=webhook_facts(integration_id),
+        signing=SIGNING,
+        may_test=not caller.roles.isdisjoint({Role.DEVELOPER, Role.OPERATOR}),
+        done=_DONE[done] if done else "",
+    )
 
 
 @router.post("/integrations/{integration_id}/pause")

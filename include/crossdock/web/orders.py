@@ -12,8 +12,10 @@ from crossdock.api.access import guard
 from crossdock.api.dependencies import PLAIN, OpenStore, Router, cursor_at, cursor_like, position_of
 from crossdock.app import journeys, personal_data, shown_journeys
 from crossdock.app.journeys import Subject
+from crossdock.commerce.inventory import warehouse_repository
 from crossdock.commerce.orders import placed_repository, service
 from crossdock.commerce.orders.placement import OrderState, PlacedOrder
+from crossdock.commerce.payments.books import sums_of
 from crossdock.core.money import currency_exponent, decimal_text
 from crossdock.core.roles import Caller, Role
 from crossdock.db.database import Store
@@ -90,6 +92,9 @@ def order(
         key=key,
         journey=found,
         entries=[shown_journeys.shown(found, entry, is_revealed=is_shown) for entry in found.entries],
+        name_of=warehouse_repository.name_of,
+        in_a_line=shown_journeys.in_a_line,
+        balances_of=lambda each: sorted(sums_of(each.postings).items()),
         order=placed if placed is None or is_shown else _masked(placed),
         execution=execution,
         is_ended=execution is not None and execution.state in ENDED,

@@ -44,7 +44,20 @@ NAVIGATION = (
     Entry("audit", "Audit"),
 )
 #: First segment of an address → the entry of the navigation that it stands under, where that has another name.
-_UNDER = {"dead-letters": "quarantine", "replays": "quarantine", "quarantine-previews": "quarantine", "dag-run": "runs"}
+_UNDER = {
+    "dead-letters": "quarantine",
+    "replays": "quarantine",
+    "quarantine-previews": "quarantine",
+    "dag-run": "runs",
+    "event-delivery": "events",
+    "event-volumes": "events",
+    "event-replay": "events",
+    "new-integration": "integrations",
+    "declaration-preview": "integrations",
+    "alert-mutes": "alerts",
+    "alert-routes": "alerts",
+    "alert-link": "alerts",
+}
 
 
 def show(
@@ -63,7 +76,7 @@ def show(
         "caller": caller,
         "may_operate": caller is not None and Role.OPERATOR in caller.roles,
         "field": FIELD,
-        "token": token_of(request) if caller else "",
+        "token": token_of(request, caller) if caller else "",
         "now": datetime.now(UTC),
     }
     return HTMLResponse(_environment().get_template(template).render({**around, **values}), status.value)

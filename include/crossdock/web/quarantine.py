@@ -18,6 +18,7 @@ from crossdock.db.bulk_edit import MOST_DISCARDED
 from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.sync.quarantine import fix_all, repository, service
 from crossdock.sync.quarantine import replay as quarantine_replay
+from crossdock.sync.quarantine.history import history_of
 from crossdock.sync.quarantine.repository import Item
 from crossdock.web.documents import digest, lines_of, refuse_changed, whole
 from crossdock.web.filters import Filter
@@ -45,13 +46,13 @@ def causes(
 ) -> HTMLResponse:
     with store.transaction() as work:
         groups = repository.causes(work, values=0)
-        dead = sum(group.dead_letters for group in dead_letters.causes(work))
+        dead = dead_letters.count_dead(work)
         chosen = next((group for group in groups if group.stream == stream and group.cause == cause), None)
         if chosen is None and not (cause or run):
             # A message names a stream: its most frequent cause is open.
             chosen = next((group for group in groups if stream in (None, group.stream)), None)
         of = chosen.stream if chosen else stream
-        found = repository.find(
+        found = repository.find_briefly(
             work,
             stream=of,
             cause=chosen.cause if chosen else cause,
@@ -82,14 +83,10 @@ def item(request: Request, store: OpenStore, caller: Viewer, item_id: ItemId) ->
     with store.transaction() as work:
         found = repository.get(work, item_id)
         mapped = repository.mapped_of(work, item_id)
-        alike = next(
-            (
-                group.items
-                for group in repository.causes(work, stream=found.stream, values=0)
-                if group.cause == found.cause
-            ),
-            0,
-        )
+        alike = repository.count_open(work, found)
+        steps = history_of(work, item_id)
+    columns = _columns(found)
+    editable, sources = _of_source(found)
     fields = personal_data.fields_of_source(found.dataset)
     documents = [service.readable(document) for document in (found.raw, found.edited) if document]
     is_shown = personal_data.reveal(store, caller, f"quarantine/{item_id}", documents, fields)
@@ -104,8 +101,11 @@ def item(request: Request, store: OpenStore, caller: Viewer, item_id: ItemId) ->
         item=shown,
         alike=alike,
         mapped=mapped,
-        received=lines_of(service.readable(shown.raw), _columns(found)),
-        columns=_columns(found),
+        received=lines_of(service.readable(shown.raw), columns.union(*(sources.get(column, ()) for column in columns))),
+        columns=columns,
+        sources=sources,
+        editable=editable,
+        steps=[(step, personal_data.masked_detail(step.detail, caller)) for step in steps],
         text=text if is_shown else None,
         digest=digest(text),
     )
@@ -124,10 +124,15 @@ def check(request: Request, store: OpenStore, caller: Operator, item_id: ItemId,
 @router.post("/quarantine/{item_id}/fix")
 def fix(store: OpenStore, caller: Operator, request: Request, item_id: ItemId, form: Posted) -> RedirectResponse:
     """Save the edit; with `then` = replay, replay the record at once."""
-    record = _record(form)
-    with store.transaction() as work:
-        refuse_changed(form.text("shown"), _text_of(repository.get(work, item_id)))
-    service.edit(store, item_id, record, streams=stream_of, actor=caller.actor)
+    shown = form.text("shown")
+    service.edit(
+        store,
+        item_id,
+        _record(form),
+        streams=stream_of,
+        actor=caller.actor,
+        refuse_changed=lambda now: refuse_changed(shown, _text_of(now)),
+    )
     if form.text("then") != "replay":
         return go_to(request, "quarantine", item_id)
     replay = quarantine_replay.request(store, [item_id], cause=None, everything=False, actor=caller.actor)
@@ -189,6 +194,15 @@ def discard_all(request: Request, store: OpenStore, caller: Operator, form: Post
     chosen = service.choose(store, [], cause=cause, everything=False, stream=stream)[:MOST_DISCARDED]
     closed = service.discard_all(store, chosen, form.reason(), actor=caller.actor).closed
     return go_to(request, "quarantine", discarded=len(closed))
+
+
+def _of_source(found: Item) -> tuple[list[str], dict[str, list[str]]]:
+    """List the fields that an edit may set, and of each column those it comes from; nothing where the stream was removed."""
+    try:
+        stream = stream_of(found.stream)
+    except BadRequest:
+        return [], {}
+    return service.editable_fields(stream, found), service.sources_of(stream, found)
 
 
 def _columns(found: Item) -> frozenset[str]:

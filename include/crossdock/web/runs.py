@@ -10,7 +10,18 @@ from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from crossdock.api.access import guard
-from crossdock.api.dependencies import PLAIN, OpenStore, Router, RowCursor, cursor_like, cursor_of_row, place_of_row
+from crossdock.api.dependencies import (
+    PLAIN,
+    AirflowUnavailable,
+    FailedTask,
+    OpenStore,
+    Router,
+    RowCursor,
+    cursor_like,
+    cursor_of_row,
+    failed_tasks,
+    place_of_row,
+)
 from crossdock.app import personal_data, shown_runs
 from crossdock.app.streams import dataset_of, existing
 from crossdock.core.roles import Caller, Role
@@ -28,6 +39,8 @@ router = Router()
 RunId = Annotated[str, Path(max_length=200, pattern=PLAIN)]
 Viewer = Annotated[Caller, guard(Role.VIEWER)]
 _ON_A_PAGE = 50
+#: States of a run after which there is no failed task to look for.
+_WELL = frozenset({RunState.DONE, RunState.PARTIAL, RunState.RUNNING})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,6 +105,7 @@ def run(request: Request, store: OpenStore, caller: Viewer, run_id: RunId) -> HT
         before=before,
         waterfall=_waterfall(found, steps),
         calls=calls,
+        **_failure_of(found.dag_id, found.dag_run_id, is_wanted=found.state not in _WELL),
     )
 
 
@@ -137,7 +151,19 @@ def dag_run(
         found = ledger.page(work, dag_id=dag_id, dag_run_id=run_id, limit=_ON_A_PAGE)
     if len(found) == 1:
         return go_to(request, "runs", found[0].run_id)
-    return show(request, caller, "dag_run.html", runs=found, dag_id=dag_id, dag_run_id=run_id)
+    failure = _failure_of(dag_id, run_id)
+    return show(request, caller, "dag_run.html", runs=found, dag_id=dag_id, dag_run_id=run_id, **failure)
+
+
+def _failure_of(dag_id: str | None, dag_run_id: str | None, *, is_wanted: bool = True) -> dict[str, Any]:
+    """Ask Airflow which tasks failed and why; a page without the answer says so."""
+    failed: list[FailedTask] = []
+    if not (is_wanted and dag_id and dag_run_id):
+        return {"failed": failed, "is_known": True}
+    try:
+        return {"failed": failed_tasks(dag_id, dag_run_id), "is_known": True}
+    except AirflowUnavailable:
+        return {"failed": failed, "is_known": False}
 
 
 def _waterfall(found: Run, steps: Sequence[Step]) -> list[dict[str, Any]]:
@@ -159,6 +185,7 @@ def _waterfall(found: Run, steps: Sequence[Step]) -> list[dict[str, Any]]:
                 "records": step.records,
                 "start": start,
                 "width": end - start,
+                "from_s": 0.0 if step.name == "pages" else (first - began).total_seconds(),
                 "until_s": (last - began).total_seconds(),
             }
         )

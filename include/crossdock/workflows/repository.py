@@ -161,10 +161,10 @@ UPDATE execution_step
  WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = %(direction)s
 """
 
-#: What was refused had no effect, and is tried as after a failure.
+#: What was refused had no effect, and is tried as after a failure. Its time counts anew, too: it may have been over.
 _ALLOW_TRIES = b"""
 UPDATE execution_step
-   SET tries_left_from = tries, error = NULL, next_at = NULL, state = CASE state WHEN 'refused' THEN 'failed' ELSE state END
+   SET tries_left_from = tries, error = NULL, next_at = NULL, began_at = clock_timestamp(), state = CASE state WHEN 'refused' THEN 'failed' ELSE state END
  WHERE execution_id = %(execution_id)s AND step = %(step)s AND direction = %(direction)s
 """
 
@@ -209,10 +209,9 @@ _CHANGE = b"UPDATE execution SET flow = %(flow)s, input = %(input)s WHERE execut
 _GO_ON = b"""
 WITH woken AS (
     UPDATE execution SET next_at = clock_timestamp(), driver = 'events'
-     WHERE execution_id = %(execution_id)s AND next_at IS NOT NULL
-    RETURNING execution_id)
+     WHERE execution_id = %(execution_id)s AND next_at IS NOT NULL)
 UPDATE execution_step SET next_at = clock_timestamp()
- WHERE execution_id IN (SELECT execution_id FROM woken) AND step = %(step)s AND state = 'waiting'
+ WHERE execution_id = %(execution_id)s AND step = %(step)s AND state = 'waiting'
 """
 
 _WAITING = (

@@ -605,7 +605,7 @@ def _in_hub(work: Work, effect: InHub, call: StepCall) -> TryEnd:
     """
     Make the effect in a savepoint: what does not succeed leaves nothing, and its end is recorded all the same.
 
-    What waits keeps what it wrote: whom it has asked.
+    What waits, or has waited for too long, keeps what it wrote: whom it has asked, and that nobody is asked any more.
     """
     try:
         return _made_or_rolled_back(work, effect, call)
@@ -626,7 +626,7 @@ def _in_hub(work: Work, effect: InHub, call: StepCall) -> TryEnd:
 def _made_or_rolled_back(work: Work, effect: InHub, call: StepCall) -> TryEnd:
     with work.transaction() as savepoint:
         ended = effect.run(work, call)
-        if not isinstance(ended, Done | Waiting):
+        if not isinstance(ended, Done | Waiting | TimedOut):
             raise psycopg.Rollback(savepoint)
     return ended
 

@@ -16,10 +16,10 @@ import pytest
 from airflow.sdk.types import TaskInstanceKey
 
 from crossdock.app.airflow.run_account import HubRecordLink, note_failure, tell
-from crossdock.app.airflow.run_notes import NOTE
 from crossdock.app.airflow.task_failures import TaskFailed
 from crossdock.core.errors import BadRequest
 from crossdock.core.hints import Hint, HintId
+from crossdock.core.ids import RUN_NOTE
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, validate
 from crossdock.sync.model import SyncRequest
@@ -66,7 +66,7 @@ def test_a_run_with_rejected_records_ends_its_log_with_a_warning_that_names_the_
     counts = event.extra
     assert counts["rejected"] > 0
     assert last.levelname == "WARNING"
-    assert last.getMessage() == ti.xcoms[NOTE]
+    assert last.getMessage() == ti.xcoms[RUN_NOTE]
     assert last.getMessage() == (
         f"{counts['read']:,} records read: {counts['inserted']:,} inserted, {counts['rejected']:,} rejected. The rejected "
         f"ones are in quarantine: ./hub quarantine list --run {run_id}. Record by record: ./hub run rows {run_id}"
@@ -113,7 +113,7 @@ def test_a_failed_task_leaves_its_reason_for_the_note(error: BaseException | Non
 
     note_failure({"ti": ti, "exception": error})
 
-    assert ti.xcoms[NOTE] == sentence
+    assert ti.xcoms[RUN_NOTE] == sentence
 
 
 def test_of_a_task_whose_process_is_gone_no_note_is_left() -> None:

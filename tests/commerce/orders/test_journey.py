@@ -378,6 +378,7 @@ _KEYS = {
     "order": {"order_id": "o7", "order_number": "w7"},
     "sku": {"sku": "s7"},
     "customer": {"emails": ["7@x.example"], "ids": ["c7"]},
+    "execution": {"execution_id": "e7", "order_id": "o7"},
 }
 
 

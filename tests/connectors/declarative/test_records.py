@@ -11,7 +11,7 @@ import pytest
 from crossdock.connectors.declarative.connection_test import DeclaredConnectionTest
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.streams import declared_stream
-from crossdock.core.errors import SourceInvalid
+from crossdock.core.errors import BadRequest, SourceInvalid
 from crossdock.db.database import Store
 from crossdock.http import call_metrics
 from crossdock.http.breaker import Phase
@@ -21,6 +21,7 @@ from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.integrations.connection_test import run_checks
 from crossdock.integrations.model import CheckOutcome
 from crossdock.sync.model import Counts, RunState, SyncRequest
+from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.source import Axis, Range
 from tests.connectors.declarative.worlds import (
@@ -262,6 +263,48 @@ def test_an_edit_in_quarantine_keeps_the_digits_of_the_rest(store: Store, tmp_pa
     quarantine_service.replay_all(store, items, streams=lambda _: stream, actor="test")
 
     assert data_of(store)["N-1"]["price"] == "1234567890123456.78"
+
+
+def test_an_edit_by_the_name_of_a_column_is_answered_with_the_source_s_names_and_what_came(
+    store: Store, tmp_path: Path
+) -> None:
+    document = declared(
+        "rest",
+        target="inventory",
+        identity={"id": "id", "changed_at": "at", "key": "code"},
+        mapping={
+            "sku": {"path": "code"},
+            "quantity_on_stock": {"path": "pieces", "type": "integer"},
+            "available_quantity": {"path": "pieces", "type": "integer"},
+        },
+    )
+    with a_shop("rest", lambda _: {"items": [{"id": 1, "code": "A-1", "at": AT, "pieces": "twelve"}]}) as url:
+        a_sync(document, url, store, tmp_path)()
+    _, stream = declared_stream(tmp_path / "a_list.yaml")
+    with store.transaction() as work:
+        item = quarantine_repository.get(work, 1)
+
+    with pytest.raises(BadRequest) as refusal:
+        quarantine_service.edit_fields(store, 1, {"quantity_on_stock": 5}, streams=lambda _: stream, actor="t")
+    assert "names of their source. Did you mean pieces?" in str(refusal.value)
+    assert 'code (received "A-1")' in str(refusal.value)
+    assert 'pieces (received "twelve")' in str(refusal.value)
+    assert {"code", "pieces", "at"} <= {*quarantine_service.editable_fields(stream, item)}
+    assert quarantine_service.sources_of(stream, item)["available_quantity"] == ["pieces"]
+
+
+@pytest.mark.parametrize(("paging", "announced"), [({"total": "total"}, 2), ({}, None)])
+def test_a_run_says_how_many_records_the_source_announced_and_nothing_where_it_does_not(
+    store: Store, tmp_path: Path, paging: dict[str, str], announced: int | None
+) -> None:
+    pages = {"kind": "offset", "parameter": "skip", **paging}
+    document = declared("rest", read={"paging": pages}, mapping={"size": {"path": "size", "type": "integer"}})
+    rows = [thing(1), thing(2)]
+    with a_shop("rest", lambda asked: {"items": rows[int(asked.get("skip", 0)) :], "total": 2}) as url:
+        report = a_sync(document, url, store, tmp_path)()
+
+    assert report.counts == Counts(read=2, inserted=2)
+    assert query(store, "SELECT expected_records, (SELECT count(*) FROM sync_range) FROM sync_run") == [(announced, 1)]
 
 
 # What is absent.

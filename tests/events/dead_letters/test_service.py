@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from crossdock.events.subscriber import Subscriber
 from crossdock.observability import audit
 from tests.events.worlds import SUBSCRIBERS, ExternalSystem, delivery, eventually, publish, stock
 from tests.shop import query
+from tests.sync.quarantine.test_service import Meanwhile
 
 ADA = "cli:ada"
 
@@ -89,6 +90,19 @@ def test_an_edited_dead_letter_is_replayed_and_its_original_is_kept(store: Store
         ("replay.dead_letters", f"replay/{ended.replay_id}"),
         ("dead_letter.replay", f"dead-letters/{dead_letter_id}"),
     ]
+
+
+def test_of_two_edits_at_the_same_moment_the_second_is_refused(store: Store, hub_dsn: str) -> None:
+    """It would undo what the first one saved, and nobody would notice."""
+    (dead_letter_id,) = dead(store, hub_dsn)
+
+    def edit(changes: Mapping[str, Any]) -> None:
+        dead_letter_service.edit_fields(store, dead_letter_id, changes, event_types=event_types(), actor=ADA)
+
+    with pytest.raises(Conflict, match="at the same moment"):
+        edit(Meanwhile(lambda: edit({"available_quantity": 5}), quantity_on_stock=9))
+    (dead_letter,) = found(store)
+    assert json.loads(dead_letter.edited_data or "")["available_quantity"] == 5
 
 
 def test_a_replay_with_the_cause_unfixed_is_dead_again_with_one_try_more(store: Store, hub_dsn: str) -> None:

@@ -265,6 +265,18 @@ def test_a_digest_names_all_causes_and_waits_less_than_a_minute_for_them() -> No
     assert digest.message.title == "[warning] 20 alerts: 20 k"
 
 
+def test_a_digest_has_the_gravest_cause_first() -> None:
+    """A receiver shows some of many, and the first of them on a telephone."""
+    world = World([route(digest_over=3)])
+    for number in range(5):
+        world.open(f"s{number}")
+    world.open("p", kind="payment_doubled")
+    world.after(timedelta(seconds=30))
+    ((digest, _, _),) = world.log
+
+    assert [cause.subject for cause in digest.message.causes] == ["p", "s0", "s1", "s2", "s3", "s4"]
+
+
 def test_what_comes_right_after_a_digest_is_a_digest_too() -> None:
     """Else the last few of thirty causes are single mails again, while the phone still rings from the digest."""
     world = World([route(digest_over=3)])

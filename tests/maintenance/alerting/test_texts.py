@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,3 +93,25 @@ def test_a_title_names_what_it_is_about_once(subject: str, message: str, title: 
 )
 def test_the_command_of_a_run_is_about_its_stream(stream: str | None, command: str) -> None:
     assert cause("run_failed", "shop.orders (all)", stream=stream).command == command
+
+
+def test_a_line_says_how_grave_about_what_why_and_what_to_do() -> None:
+    line = texts.line_of(cause("rows_rejected", "shop.orders", "12 records are in quarantine", stream="shop.orders"))
+
+    assert line.startswith("[warning] shop.orders: 12 records are in quarantine. Correct them at the source")
+    assert line.endswith("./hub quarantine list --stream shop.orders")
+
+
+def test_the_title_of_a_digest_has_the_gravest_kind_first() -> None:
+    several = [cause("rows_rejected", "a"), cause("rows_rejected", "b"), cause("payment_doubled", "p")]
+
+    assert texts.digest_title_of(several) == "[critical] 3 alerts: 1 payment_doubled, 2 rows_rejected"
+
+
+def test_what_is_over_can_be_neither_acknowledged_nor_muted() -> None:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    row = AlertRow(alert_id=1, kind="dead_letters", subject="stock", message="m", at=at)
+    deeds = (("Acknowledge", "https://airflow.example/hub/pages/alert-link"),)
+
+    assert texts.cause_of(row, AIRFLOW, deeds).deeds == deeds
+    assert texts.cause_of(replace(row, closed_at=at), AIRFLOW, deeds).deeds == ()

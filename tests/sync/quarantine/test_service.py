@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, ItemsView
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +14,10 @@ import pytest
 
 from crossdock.core.errors import BadRequest, Conflict, LeaseHeld, NotFound
 from crossdock.db import leases
-from crossdock.db.database import Store, StoreUnavailable
+from crossdock.db.database import Store, StoreRefused, StoreUnavailable
 from crossdock.sync import batches, ledger
 from crossdock.sync.model import Mode, RunState, SyncRequest
+from crossdock.sync.quarantine import replay as quarantine_replay
 from crossdock.sync.quarantine import repository as quarantine_repository
 from crossdock.sync.quarantine import service as quarantine_service
 from crossdock.sync.quarantine.repository import Item
@@ -91,6 +94,19 @@ def test_an_edited_record_goes_into_the_hub_and_its_item_is_closed(anna: Triage)
     assert anna.stock() == {"a": (3, 5)}
     assert anna.states() == ["replayed"]
     assert query(anna.store, "SELECT count(*) FROM event") == [(1,)]
+
+
+def test_what_is_closed_is_neither_edited_nor_selected_and_says_so(anna: Triage) -> None:
+    anna.sync(entry(quantityOnStock=-2, availableQuantity=-1, id="a"))
+    (item,) = anna.items()
+    quarantine_service.discard(anna.store, item.item_id, "no longer sold", actor=ANNA)
+
+    with pytest.raises(Conflict, match=f"Quarantine item {item.item_id} is discarded; only open items can be edited"):
+        anna.edit(item, quantityOnStock=5)
+    with pytest.raises(Conflict, match=f"item {item.item_id} is discarded; only open items can be selected"):
+        quarantine_service.choose(anna.store, [item.item_id], cause=None, everything=False)
+    with pytest.raises(NotFound, match="No quarantine item is open"):
+        quarantine_replay.request(anna.store, [], cause=None, everything=True, actor=ANNA)
 
 
 def test_what_was_edited_stays_beside_what_came(anna: Triage) -> None:
@@ -232,6 +248,48 @@ def test_an_item_that_was_closed_or_edited_after_it_was_selected_is_not_replayed
     assert anna.states() == ["discarded", "open"]
 
 
+class Meanwhile(dict[str, Any]):
+    """Changes that are read while somebody else makes their own."""
+
+    def __init__(self, others: Callable[[], object], **changes: Any) -> None:
+        super().__init__(changes)
+        self._others = others
+
+    def items(self) -> ItemsView[str, Any]:
+        self._others()
+        return super().items()
+
+
+def test_of_two_edits_at_the_same_moment_the_second_is_refused(anna: Triage) -> None:
+    """It would undo what the first one saved, and nobody would notice."""
+    anna.sync(entry(id="a", sku=""))
+    (item,) = anna.items()
+    of_ben = Meanwhile(lambda: anna.edit(item, sku="SIDEBOARD"), quantityOnStock=9)
+
+    with pytest.raises(Conflict, match="at the same moment"):
+        quarantine_service.edit_fields(anna.store, item.item_id, of_ben, streams=stream_of, actor="ben")
+    assert json.loads(anna.items()[0].edited or b"")["sku"] == "SIDEBOARD"
+
+
+def test_an_edit_is_compared_with_what_nobody_can_change_any_more(anna: Triage) -> None:
+    """Between a look and the save of another transaction there would be room for somebody else's edit."""
+    anna.sync(entry(id="a", sku=""))
+    (item,) = anna.items()
+    seen = []
+
+    def is_locked(now: Item) -> None:
+        with anna.store.another().transaction() as work, pytest.raises(psycopg.errors.LockNotAvailable):
+            work.execute("SELECT FROM quarantine_item WHERE item_id = %s FOR UPDATE NOWAIT", [now.item_id])
+        seen.append(now.item_id)
+
+    edited = entry(id="a", sku="SHELF")
+    with suppress(StoreUnavailable, StoreRefused):
+        quarantine_service.edit(
+            anna.store, item.item_id, edited, streams=stream_of, actor=ANNA, refuse_changed=is_locked
+        )
+    assert seen == [item.item_id]
+
+
 @pytest.mark.parametrize(
     "edited",
     [entry(id="b"), entry(id="a", version=4), entry(id=None), b"[]", b"4711", b"{", b"\xff"],
@@ -269,7 +327,7 @@ def test_a_field_is_named_by_its_path(anna: Triage) -> None:
     ("changes", "said"),
     [
         ({"quantityOnStok": 5}, "Did you mean quantityOnStock"),
-        ({"zzz": 5}, "Fields: availableQuantity, createdAt, .*supplyChannel"),
+        ({"zzz": 5}, r'Fields: id \(received "a"\), .*quantityOnStock \(received -2\), .*createdBy, custom'),
         ({"supplyChannel.typeIdd": "x"}, r"Did you mean supplyChannel\.typeId\?"),
     ],
 )

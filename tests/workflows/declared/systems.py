@@ -22,7 +22,7 @@ from crossdock.workflows.declared.samples import answer_of
 from crossdock.workflows.model import Driver, Execution, StepCall, TimedOut, TryEnd
 
 HUB = WorkflowCatalog()
-KINDS = {"crm": "hubspot", "shop": "commercetools", "payments": "stripe", "mails": "smtp_relay"}
+KINDS = {"crm": "hubspot", "commercetools": "commercetools", "payments": "stripe", "mail_server": "smtp_relay"}
 
 
 @dataclass

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from crossdock.app import journeys, shown_journeys
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store
+from crossdock.events.model import END, ORIGIN
 from crossdock.observability import decisions
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions, listeners_repository, trial
@@ -46,7 +48,11 @@ PAID = {
 
 
 def workflow(text: str, *, version: int = 1, head: str = "") -> Workflow:
-    return parsed(
+    return parsed(workflow_text(text, version=version, head=head))
+
+
+def workflow_text(text: str, *, version: int = 1, head: str = "") -> str:
+    return (
         f"schema: crossdock.workflow/1\nid: w2\nversion: {version}\ntitle: T\n"
         f"integrations: {{crm: hubspot, payments: stripe, mails: smtp_relay}}\n{head}do:\n{text}"
     )
@@ -181,6 +187,30 @@ class TestLogic:
         assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
         assert [action for _, action in systems.calls] == ["authorise", "find_customer", "void"]
         assert states(store, flows, execution_id)["authorise"] == "COMPENSATED"
+
+    def test_what_a_branch_did_beside_one_whose_failure_a_handler_takes_is_undone_with_the_rest(
+        self, store: Store
+    ) -> None:
+        """Its steps stay on the way, whichever branch the definition has first, and whatever fails later."""
+        text = (
+            "  - id: both\n    catch: {handler: note}\n    fork:\n      branches:\n"
+            "        look:\n          do: [{id: look, call: crm.find_customer, with: {key: \"'a@b.example'\"}}]\n"
+            "        pay:\n          do:\n            - id: authorise\n              call: payments.authorise\n"
+            "              with: {reference: \"'R'\", amount_minor: 1, currency: \"'EUR'\", payment_method: \"'pm'\"}\n"
+            "              undo: {call: payments.void, with: {payment_ref: output.payment_ref, reference: \"'R'\"}}\n"
+            "              retry: {limit: 1, delay: 1s}\n"
+            "            - {id: more, call: crm.find_customer, with: {key: \"'a@b.example'\"}}\n" + read("after")
+        )
+        handler = "handlers: {note: {do: [{id: noted, set: {step: error.step}}]}}\n"
+        # The payment is tried once before the look-up has failed for good, and succeeds after that.
+        systems = Systems(answers(look=[FAILED, REFUSED], authorise=[UNKNOWN], after=[REFUSED]))
+        flows = flows_of(systems, parsed(workflow_text(text) + handler))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
+        shown = states(store, flows, execution_id)
+        assert (shown["authorise"], shown["noted@both"]) == ("COMPENSATED", "SUCCESS")
+        assert ("more", "find_customer") not in systems.calls
 
     def test_a_wait_takes_its_time_and_no_process(self, store: Store) -> None:
         flows = flows_of(Systems(), workflow("  - {id: pause, wait: 2h}\n" + read("after")))
@@ -355,14 +385,23 @@ class TestEvents:
         engine.advance(store, flows, execution_id)
 
         with store.transaction() as work:
-            executions.hear(work, [{"type": "crossdock.order.confirmed", "subject": "ord_2", "data": {}}])
+            executions.hear(work, [(END, {"type": "crossdock.order.confirmed", "subject": "ord_2", "data": {}})])
         assert engine.advance(store, flows, execution_id).state is ExecutionState.RUNNING
 
         with store.transaction() as work:
-            executions.hear(work, [{"type": "crossdock.order.confirmed", "subject": "ord_1", "data": {}}])
+            executions.hear(work, [(END, {"type": "crossdock.order.confirmed", "subject": "ord_1", "data": {}})])
         assert engine.advance(store, flows, execution_id).state is ExecutionState.COMPLETED
         with store.transaction() as work:
             assert listeners_repository.waiting(work, ["crossdock.order.confirmed"]) == []
+
+    def test_what_was_stored_before_it_waited_is_not_heard(self, store: Store) -> None:
+        flows = flows_of(Systems(), LISTENING)
+        execution_id = begun(store, flows["workflow.w2.v1"], order="ord_1")
+        engine.advance(store, flows, execution_id)
+
+        with store.transaction() as work:
+            old = (ORIGIN, {"type": "crossdock.order.confirmed", "subject": "ord_1", "data": {}})
+            assert executions.hear(work, [old]) == 0
 
     def test_what_does_not_come_in_time_fails_the_step(self, store: Store) -> None:
         flows = flows_of(Systems(), LISTENING)
@@ -406,7 +445,6 @@ class TestFailures:
             execution_id,
             newest=False,
             params={**ORDER, "email": "bob@example.com"},
-            run_id="run_2",
             reason="wrong address",
             actor="ada",
         )
@@ -426,10 +464,43 @@ class TestFailures:
         execution_id = begun(store, flows["workflow.w2.v1"], go=True)
         go_on(store, flows, execution_id)
 
-        with pytest.raises(Conflict, match="would not have done first, which it did"):
+        with pytest.raises(Conflict, match="would not have done first as it did"):
+            executions.retry(store, flows, execution_id, newest=False, params={"go": False}, reason="-", actor="ada")
+
+    def test_params_that_something_done_was_given_cannot_change(self, store: Store) -> None:
+        """Its undo would name what was never sent."""
+        flows, _, execution_id = self.stuck(store)
+
+        with pytest.raises(Conflict, match="would not have done authorise, capture as it did"):
             executions.retry(
-                store, flows, execution_id, newest=False, params={"go": False}, run_id="r", reason="-", actor="ada"
+                store,
+                flows,
+                execution_id,
+                newest=False,
+                params={**ORDER, "amount_minor": 1},
+                reason="-",
+                actor="ada",
             )
+
+    def test_two_who_retry_what_was_undone_begin_one_execution(self, store: Store) -> None:
+        flows = flows_of(Systems(answers(capture=[REFUSED])), example("order_flow"))
+        execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+        go_on(store, flows, execution_id)
+
+        one, other = (
+            executions.retry(store, flows, execution_id, newest=False, params=None, reason="-", actor=actor)
+            for actor in ("ada", "otto")
+        )
+        assert one.execution_id == other.execution_id
+
+    def test_what_somebody_cancelled_is_not_retried(self, store: Store) -> None:
+        flows = flows_of(Systems(), ASKING)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        executions.cancel(store, execution_id, reason="-", actor="ada")
+        go_on(store, flows, execution_id)
+
+        with pytest.raises(Conflict, match="was cancelled by ada"):
+            executions.retry(store, flows, execution_id, newest=False, params=None, reason="-", actor="ada")
 
     def test_what_was_undone_begins_anew_and_is_an_execution_of_its_own(self, store: Store) -> None:
         systems = Systems(answers(capture=[REFUSED]))
@@ -438,9 +509,7 @@ class TestFailures:
         assert go_on(store, flows, execution_id).state is ExecutionState.UNDONE
         assert [event["step"] for event in self.failed_events(store)] == ["capture"]
 
-        anew = executions.retry(
-            store, flows, execution_id, newest=False, params=None, run_id="run_2", reason="-", actor="ada"
-        )
+        anew = executions.retry(store, flows, execution_id, newest=False, params=None, reason="-", actor="ada")
         assert anew.execution_id != execution_id
         assert go_on(store, flows, anew.execution_id).state is ExecutionState.COMPLETED
 
@@ -452,3 +521,35 @@ class TestFailures:
 
         go_on(store, flows, execution_id)
         assert self.failed_events(store) == []
+
+
+class TestJourney:
+    def test_it_has_each_try_each_output_and_what_people_did(self, store: Store) -> None:
+        systems = Systems(answers(find=[FAILED]))
+        flows = flows_of(systems, workflow(read("find")))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        go_on(store, flows, execution_id)
+        executions.cancel(store, execution_id, reason="by mistake", actor="ada")
+        go_on(store, flows, execution_id)
+
+        found = journeys.read(store, journeys.Subject.EXECUTION, execution_id)
+
+        assert [(entry.kind, entry.name, entry.state) for entry in found.entries if entry.kind != "event"] == [
+            ("step", "find", "failed"),
+            ("step", "find", "done"),
+            ("mapping", "find", None),
+            ("act", "execution.cancel", None),
+            ("undo", "find", "nothing"),
+        ]
+
+    def test_who_may_not_see_personal_data_sees_no_output(self, store: Store) -> None:
+        flows = flows_of(Systems(), workflow(read("find")))
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        go_on(store, flows, execution_id)
+        found = journeys.read(store, journeys.Subject.EXECUTION, execution_id)
+        (mapping,) = [entry for entry in found.entries if entry.kind == "mapping"]
+
+        shown = shown_journeys.shown(found, mapping, is_revealed=False)
+
+        assert "ada@example.com" in str(mapping.detail)
+        assert "ada@example.com" not in str(shown.detail)

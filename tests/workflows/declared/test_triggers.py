@@ -34,8 +34,8 @@ do:
 )
 
 
-def ran_out(sku: str, position: int = 7) -> Event:
-    return Event(1, 1, position, None, "s", "crossdock.stock.ran_out", sku, datetime.now(UTC), sku, None, 1, "{}")
+def ran_out(sku: str, position: int = 7, xid: int = 2**60) -> Event:
+    return Event(1, xid, position, None, "s", "crossdock.stock.ran_out", sku, datetime.now(UTC), sku, None, 1, "{}")
 
 
 @pytest.fixture
@@ -90,3 +90,11 @@ def test_an_event_whose_params_are_not_valid_is_refused_with_their_names(store: 
 def test_the_types_of_a_workflow_are_those_of_its_triggers_and_of_what_it_waits_for() -> None:
     assert event_types(RAN_OUT) == {"crossdock.stock.ran_out"}
     assert event_types(example("order_flow")) == set()
+
+
+def test_what_was_stored_before_the_workflow_was_deployed_starts_nothing(store: Store, flows: Flows) -> None:
+    """A new subscriber is delivered all events that are kept."""
+    with store.transaction() as work:
+        WorkflowTriggers(flows).apply(work, [ran_out("SKU-1", xid=1)])
+
+    assert started(store, flows) == []

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from airflow.sdk import BaseOperatorLink
 
 from crossdock.app.airflow.hints import with_hint
-from crossdock.app.airflow.run_notes import NOTE
 from crossdock.app.airflow.task_failures import cause_of
 from crossdock.core.errors import HubError
+from crossdock.core.ids import RUN_NOTE
 from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.sync import ledger
@@ -76,7 +76,7 @@ def extra_of(run: Run) -> dict[str, Any]:
 
 def leave_note(ti: Any, sentence: str) -> None:
     """Leave *sentence* for the note of the run."""
-    ti.xcom_push(key=NOTE, value=sentence)
+    ti.xcom_push(key=RUN_NOTE, value=sentence)
 
 
 def note_failure(context: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from crossdock.core.ids import prefixed
+from crossdock.core.ids import RUN_NOTE, prefixed
 from crossdock.core.log import logger
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 log = logger(__name__)
 
-#: The XCom in which a task leaves a sentence for the note of its run.
-NOTE = "crossdock_note"
 #: As long as Airflow's column.
 _LONGEST = 1000
 
@@ -69,7 +67,7 @@ def _sentences(dag_run: DagRun, session: Session) -> list[str]:
     """Read what the tasks of the run left, in the order of their shards."""
     from airflow.models.xcom import XComModel  # noqa: PLC0415  tasks import this module, too
 
-    query: Select[Any] = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE)
+    query: Select[Any] = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=RUN_NOTE)
     found = session.scalars(query).all()
     ordered = sorted(found, key=lambda xcom: (xcom.map_index, xcom.task_id))
     return [str(XComModel.deserialize_value(xcom)) for xcom in ordered]

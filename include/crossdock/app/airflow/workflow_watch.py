@@ -22,7 +22,12 @@ def ended_by_new_triggers(stop: Callable[[], object], *, every_s: float = _LOOK_
 
     def watch() -> None:
         while not over.wait(every_s):
-            if (now := workflow_snapshots.event_types()) != began:
+            try:
+                now = workflow_snapshots.event_types()
+            except Exception as error:  # noqa: BLE001  an object store that does not answer: the next look may
+                log.warning("The types of events that workflows wait for cannot be read: %s", type(error).__name__)
+                continue
+            if now != began:
                 log.info(
                     "Workflows wait for %s: this worker ends, and its next run receives them", ", ".join(now) or "none"
                 )

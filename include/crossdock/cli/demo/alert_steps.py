@@ -50,7 +50,7 @@ class AlertSteps:
         began = time.monotonic()
         while len(mails := [mail for mail in self._mail_server.mails() if mail["to"] == self._to]) < number:
             expect(time.monotonic() - began < _MISSING_AFTER_S, "no mail came: ./hub alerts messages")
-            bar.update("Waiting for the mail")
+            bar.update(f"Waiting for the mail ({time.monotonic() - began:.0f} s)")
             time.sleep(0.5)
         expect(len(mails) == number, f"{len(mails)} mails came, and not {number}")
         return mails[-1], time.monotonic() - began

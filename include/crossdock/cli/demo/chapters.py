@@ -10,10 +10,12 @@ from crossdock.cli.demo.event_steps import EventSteps
 from crossdock.cli.demo.integration_steps import IntegrationSteps
 from crossdock.cli.demo.mail_steps import MailSteps
 from crossdock.cli.demo.order_steps import OrderSteps
+from crossdock.cli.demo.page_steps import PageSteps
 from crossdock.cli.demo.payment_steps import PaymentSteps
 from crossdock.cli.demo.run import Act, DemoRun
 from crossdock.cli.demo.sync_steps import SyncSteps
 from crossdock.cli.demo.webhook_steps import WebhookSteps
+from crossdock.cli.demo.workflow_steps import WorkflowSteps
 from crossdock.client.sandbox import SandboxControl
 from crossdock.db.database import Store
 
@@ -26,6 +28,7 @@ CHAPTERS: Mapping[str, str] = {
     "orders": "five orders, each followed to its end: one confirmed, declined, timing out after the charge, killed midway, and cancelled",
     "mail": "a mail as it is received, a mail server that refuses, and an answer that was lost and found by a signed event",
     "alerts": "a source is down, and whoever is on call gets one mail; it is back, and one mail says so",
+    "workflows": "a workflow in a file is tested, deployed and executed; one that fails is a dead letter, fixed and replayed",
     "events": "a webhook reaches a read model; a dead letter is edited and replayed",
     "webhooks": "the libraries of Standard Webhooks, Stripe and Slack sign and send (only by name: it installs them from PyPI)",
 }
@@ -50,6 +53,7 @@ def run_chapters(run: DemoRun, chosen: Sequence[str] = ()) -> None:
             for name, act in _steps(run, store, sandbox, orders, webhooks, chapters_of(chosen)):
                 if not run.take(name, act):
                     return
+        run.take("Every page in Airflow's UI opens", PageSteps(run.stack.api()).every_page_opens)
     finally:
         sandbox.heal()
 
@@ -72,6 +76,7 @@ def _steps(
     payments = PaymentSteps(run)
     mails = MailSteps(run)
     alerts = AlertSteps(run, syncs)
+    workflows = WorkflowSteps(run)
     events = EventSteps(run.stack.api(), store, sandbox)
     steps: Mapping[str, Sequence[tuple[str, Act]]] = {
         "syncs": (
@@ -109,6 +114,10 @@ def _steps(
         "alerts": (
             ("a source is down: whoever is on call gets one mail", alerts.source_down),
             ("it is back: one mail says that it is over", alerts.recovery),
+        ),
+        "workflows": (
+            ("a workflow in a file is tested, deployed and executed: COMPLETED", workflows.completed),
+            ("a step that fails for good is a dead letter: fixed and replayed", workflows.failed_and_replayed),
         ),
         "events": (
             ("a stock change reaches the availability of its SKU", events.change_reaches_availability),

@@ -123,7 +123,7 @@ class EventSteps:
     def _available(self, sku: str) -> int | None:
         with self._store.transaction() as work:
             try:
-                return inventory_repository.get(work, sku).available
+                return inventory_repository.get(work, sku).available_at_source
             except NotFound:
                 return None
 

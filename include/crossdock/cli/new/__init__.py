@@ -1,1 +1,1 @@
-"""`./hub new`: write a connector, a stream or a subscriber that passes the checks and its own tests at once."""
+"""`./hub new`: write a connector, a stream, a subscriber or a page that passes the checks and its own tests at once."""

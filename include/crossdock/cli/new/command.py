@@ -1,4 +1,4 @@
-"""./hub new: write a connector, a stream or a subscriber, with its tests."""
+"""./hub new: write a connector, a stream, a subscriber or a page, with its tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
-    help="Write a connector, a stream or a subscriber that passes the checks and its own tests at once.",
+    help="Write a connector, a stream, a subscriber or a page that passes the checks and its own tests at once.",
 )
 #: The pages of the reference and the API's description list kinds, commands and event types.
 _REFERENCE = (
@@ -105,6 +105,38 @@ def subscriber(
         f"Write the reaction in include/crossdock/commerce/{subject}/subscribers.py (docs/how-to/add-a-subscriber.md)",
         *_REFERENCE,
     )
+
+
+@app.command("page")
+def page(
+    name: Annotated[str, typer.Argument(help="The page's module and address: returns, stock_levels.")],
+    title: Annotated[str, typer.Option(help="Its name in the navigation; by default made from the name.")] = "",
+) -> None:
+    """
+    Write a page of Airflow's UI: module, template, its entry in the navigation, and its lines in the tests of all pages.
+
+    Example: ./hub new page stock_levels --title "Stock levels"
+    """
+    from crossdock.cli.new.files import Plan, checked_name  # noqa: PLC0415
+    from crossdock.cli.new.page import plan_page  # noqa: PLC0415
+
+    plan = Plan(project())
+    checked_name(name, "a page")
+    test = plan_page(plan, name, _checked_title(title or name.replace("_", " ").capitalize()))
+    _write(
+        plan,
+        f"Run its tests: ./hub test {test} tests/web/test_frame.py tests/web/test_statements.py",
+        f"Replace the use case in include/crossdock/web/{name}.py, and its template with it",
+        "Name the route whose guard the page has in tests/web/matrix.py",
+        "Say in docs/pages.md what it shows",
+        "Run all static checks and tests: ./hub test --quick",
+    )
+
+
+def _checked_title(shown: str) -> str:
+    if not shown.isprintable() or set(shown) & set('"\\$<>{}'):
+        raise BadRequest(f"{shown!r} cannot be a title: letters, digits and plain signs, please")
+    return shown
 
 
 def _two(name: str, what: str, example: str) -> tuple[str, str]:

@@ -72,11 +72,12 @@ class Plan:
         self.created[path] = content
 
     def change(self, path: str, edit: Callable[[str], str]) -> None:
-        """Plan a change of a file that exists, or that is planned."""
+        """Plan a change of a file that exists, or that is planned; further changes of it follow one another."""
         if path in self.created:
             self.created[path] = edit(self.created[path])
         else:
-            self.changed[path] = edit((self.root / path).read_text(encoding="utf-8"))
+            before = self.changed.get(path) or (self.root / path).read_text(encoding="utf-8")
+            self.changed[path] = edit(before)
 
     def exists(self, path: str) -> bool:
         """Check whether *path* exists, or is planned."""

@@ -31,13 +31,18 @@ class Availability(msgspec.Struct, frozen=True):
     """Units of a SKU that can be sold; integrations that were removed do not count."""
 
     sku: str
-    #: Units over all warehouses; an oversold warehouse counts as 0.
+    #: Units over all warehouses, without what is held for orders or sold to them; an oversold warehouse counts as 0.
     available: int
     warehouses: int
     #: The time of the newest stock event, aware.
     as_of: datetime
     #: How many later versions of its stock entries wait in quarantine; the lower figure of the two counts.
     waiting: int
+    #: Units over all warehouses, as their sources count them.
+    available_at_source: int
+    held: int
+    #: Sold by the hub, and not yet subtracted by the source.
+    sold: int
 
 
 #: The version guard makes late, repeated and out-of-order events harmless. Of one version, the later event counts: its
@@ -52,7 +57,9 @@ ON CONFLICT (id, source) DO UPDATE
  WHERE (kept.version, kept.as_of) < (excluded.version, excluded.as_of)
 """
 
-_GET = b"SELECT sku, available, warehouses, as_of, waiting FROM sku_availability WHERE sku = %(sku)s"
+_GET = b"""
+SELECT sku, available, warehouses, as_of, waiting, available_at_source, held, sold FROM sku_availability WHERE sku = %(sku)s
+"""
 
 #: A temporary table is found before the real one of the same name: the same upsert also rebuilds the model.
 _SHADOW = b"CREATE TEMP TABLE stock_availability (LIKE stock_availability INCLUDING ALL)"

@@ -54,6 +54,11 @@ class Doubles(NamedTuple):
     units_in_use: int
 
 
+def name_of(warehouse_id: str) -> str:
+    """Give the ID by which people know a warehouse, of that under which its stock is stored."""
+    return warehouse_id.removeprefix(_SOURCES)
+
+
 def list_all(work: Work) -> list[dict[str, Any]]:
     """List all that integrations say the stock of, by ID."""
     return work.cursor(row_factory=dict_row).execute(_LIST).fetchall()

@@ -48,7 +48,7 @@ class CommercetoolsConnectionTest:
         for resource in resources:
             found = self._source.describe(resource, None)
             if resource == resources[0]:
-                self._records = found.records
+                self._records = found.records or 0
         return f"may read {', '.join(resources)}"
 
     def sample(self) -> str:

@@ -302,6 +302,14 @@ def _total(paging: Paging, place: Place, answer: Answer) -> int | None:
     return found
 
 
+def announced(paging: Paging, document: Any, headers: Mapping[str, str]) -> int | None:
+    """Read how many records the first page announces; None if none is declared, or what is there is no number."""
+    try:
+        return _total(paging, Place(), Answer(document, (), (), headers, ""))
+    except InvalidPage:
+        return None  # Reading the page says what is wrong with it.
+
+
 def _next_position(paging: Paging, place: Place, answer: Answer) -> str | None:
     match paging.kind:
         case "cursor":

@@ -93,15 +93,23 @@ class DeclaredSource:
 
     def describe(self, resource: str, changed_since: datetime | None) -> SourceDescription:  # noqa: ARG002  a declaration has one
         """
-        Read the system's clock. It does not count the records: a list that cannot be cut is read as one range.
+        Read the system's clock, and how many records it announces, if the declaration says where.
 
         Raises:
             SystemUnavailable, SystemRefused, SourceInvalid: as `HttpClient.get`.
 
         """
         since = utc_text(changed_since) if changed_since else None
-        now: datetime = self._request(Place(), since, lambda response: response.date, limit=1)
-        return SourceDescription(now, 0)
+        return self._request(Place(), since, self._described, limit=1)
+
+    def _described(self, response: HttpResponse) -> SourceDescription:
+        try:
+            document = _decoded(response)
+        except ValueError:  # Reading the page says so.
+            document = None
+        paging = self._declared.read.paging
+        total = pagination.announced(paging, document, response.headers)
+        return SourceDescription(response.date, total, is_one_range=True)
 
     def page(
         self,

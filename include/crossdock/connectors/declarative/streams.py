@@ -123,7 +123,7 @@ def _stream_of(declaration: Declaration) -> Stream:
         expectations=(*target.expectations, *own),
         check_columns=(*_check_columns(declaration), Column(FAILURES, "text")),
         failures_column=FAILURES,
-        mapped_fields=_mapped_fields(declaration),
+        sources=_sources(declaration),
         schedule=declaration.schedule,
         # A declared source is read in one range.
         can_be_cut=False,
@@ -152,12 +152,17 @@ def _key_field(declaration: Declaration) -> str:
     return str(json.loads(key)) if key.startswith('"') else key
 
 
-def _mapped_fields(declaration: Declaration) -> frozenset[str]:
-    """Collect the top-level fields that the declaration reads of a record."""
+def _sources(declaration: Declaration) -> dict[str, frozenset[str]]:
+    """Name the top-level fields that the declaration reads of a record, by the column that they become."""
     identity = declaration.identity
-    paths = [identity.id, identity.version, identity.changed_at, identity.key]
-    paths += [field.path for field in declaration.mapping.values()]
-    return frozenset[str]().union(*(field_names(path) for path in paths if path))
+    of_identity = {
+        "id": identity.id,
+        "version": identity.version,
+        "last_modified_at": identity.changed_at,
+        "key": identity.key,
+    }
+    paths = of_identity | {name: field.path for name, field in declaration.mapping.items()}
+    return {name: field_names(path) for name, path in paths.items() if path}
 
 
 def _check_columns(declaration: Declaration) -> tuple[Column, ...]:

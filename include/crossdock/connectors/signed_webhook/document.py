@@ -45,4 +45,5 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "count": cause.count,
         "examples": [one_line(example, _LONGEST) for example in cause.examples[:_MOST_EXAMPLES]],
         "link": web_link(cause.link),
+        "deeds": [{"title": one_line(words, _LONGEST), "link": url} for words, url in cause.deeds if web_link(url)],
     }

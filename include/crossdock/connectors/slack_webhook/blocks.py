@@ -49,6 +49,9 @@ def _elements(cause: CauseInWords) -> list[dict[str, Any]]:
         found.append(_preformatted(cause.command))
     if cause.link:
         found.append(_section({"type": "link", "url": cause.link}))
+    if cause.deeds:
+        links = [{"type": "link", "url": url, "text": words} for words, url in cause.deeds]
+        found.append(_section(links[0], *(part for link in links[1:] for part in (_text("  "), link))))
     return found
 
 

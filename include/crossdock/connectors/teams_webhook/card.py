@@ -66,9 +66,10 @@ def _cause(cause: CauseInWords) -> dict[str, Any]:
         *(_lines(_run(f"{name}: ", weight="Bolder"), _run(value)) for name, value in cause.facts),
         *(_lines(_run(line, fontType="Monospace")) for line in code),
     ]
-    if cause.link:
-        opens = {"type": "Action.OpenUrl", "title": "Open the page", "url": cause.link}
-        items.append({"type": "ActionSet", "actions": [opens]})
+    links = [*([("Open the page", cause.link)] if cause.link else []), *cause.deeds]
+    if links:
+        opens = [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in links]
+        items.append({"type": "ActionSet", "actions": opens})
     return {"type": "Container", "separator": True, "items": items}
 
 

@@ -87,6 +87,15 @@ SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
  ORDER BY dead_letter_id LIMIT %(limit)s
 """.encode()
 
+#: What a list shows: an event may have a megabyte of data.
+_FIND_BRIEFLY = (
+    _FIND.decode()
+    .replace("edited_data::text", "CASE WHEN edited_data IS NOT NULL THEN '{}' END")
+    .replace(" data::text", f" {event_store.BRIEF_DATA}")
+    .encode()
+)
+_COUNT_DEAD = b"SELECT count(*) FROM dead_letter WHERE state = 'dead'"
+
 _CAUSES = b"""
 SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC))[1],
        min(first_seen_at), max(last_seen_at)
@@ -121,9 +130,9 @@ SELECT dead_letter_id, state FROM dead_letter
 
 _OPEN_BY_TYPE = b"SELECT type, count(*) FROM dead_letter WHERE state IN ('dead', 'retrying') GROUP BY type"
 
-_IS_THERE = b"""
+_WAITS_FOR_PERSON = b"""
 SELECT FROM dead_letter
- WHERE subscriber = %(subscriber)s AND epoch = %(epoch)s AND position = %(position)s AND cause = %(cause)s
+ WHERE subscriber = %(subscriber)s AND epoch = %(epoch)s AND position = %(position)s AND state <> ALL(%(at_work)s)
 """
 
 _EDIT = b"UPDATE dead_letter SET edited_data = %(edited_data)s::json WHERE dead_letter_id = %(dead_letter_id)s"
@@ -140,10 +149,10 @@ UPDATE dead_letter SET state = 'dead', attempts = attempts + 1, cause = %(cause)
 """
 
 
-def is_there(work: Work, subscriber: str, event: Event, *, cause: str) -> bool:
-    """Whether *event* is, or was, a dead letter of a subscriber by one cause: then somebody replays it."""
-    values = {"subscriber": subscriber, "epoch": event.at.epoch, "position": event.at.position, "cause": cause}
-    return work.execute(_IS_THERE, values).fetchone() is not None
+def waits_for_person(work: Work, subscriber: str, event: Event) -> bool:
+    """Whether *event* is a dead letter of a subscriber, and not retried by itself: whoever delivers it, replays it."""
+    values = {"subscriber": subscriber, "epoch": event.at.epoch, "position": event.at.position}
+    return work.execute(_WAITS_FOR_PERSON, {**values, "at_work": list(AT_WORK)}).fetchone() is not None
 
 
 def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> DeadLetter:
@@ -173,8 +182,13 @@ def find(
     dead_letter_ids: Sequence[int] | None = None,
     after: int = 0,
     limit: int = 100,
+    is_brief: bool = False,
 ) -> list[DeadLetter]:
-    """Find dead letters in the order of their ids, those after *after*, at most *limit* (keyset pagination)."""
+    """
+    Find dead letters in the order of their ids, those after *after*, at most *limit* (keyset pagination).
+
+    *is_brief*: without the data of their events, for lists.
+    """
     values = {
         "state": state,
         "cause": cause,
@@ -183,7 +197,13 @@ def find(
         "after": after,
         "limit": limit,
     }
-    return select_dead_letters(work, _FIND, values)
+    return select_dead_letters(work, _FIND_BRIEFLY if is_brief else _FIND, values)
+
+
+def count_dead(work: Work) -> int:
+    """Count those that wait for a person."""
+    row = work.execute(_COUNT_DEAD).fetchone()
+    return int(row[0]) if row else 0
 
 
 def choose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crossdock.core import exact_json
@@ -37,15 +37,30 @@ def edit_fields(
     Raises:
         NotFound: there is no such dead letter.
         BadRequest: a field leads into a value that is not an object.
-        Conflict: the event is being delivered.
+        Conflict: the event is being delivered, or somebody else edited it at the same moment.
 
     """
     with store.transaction() as work:
         dead_letter = repository.get(work, dead_letter_id)
+
+    def refuse_changed(now: DeadLetter) -> None:
+        if now.edited_data != dead_letter.edited_data:
+            raise Conflict(
+                f"Dead letter {dead_letter_id} was edited at the same moment. Look at it, and repeat the edit"
+            )
+
     data = json.loads(dead_letter.edited_data or dead_letter.event.data)
     for field, value in changes.items():
         set_field(data, field, value)
-    return edit(store, dead_letter_id, data, event_types=event_types, actor=actor, fields=tuple(changes))
+    return edit(
+        store,
+        dead_letter_id,
+        data,
+        event_types=event_types,
+        actor=actor,
+        fields=tuple(changes),
+        refuse_changed=refuse_changed,
+    )
 
 
 def edit(
@@ -56,11 +71,13 @@ def edit(
     event_types: EventTypes,
     actor: str,
     fields: tuple[str, ...] = (),
+    refuse_changed: Callable[[DeadLetter], None] = lambda _: None,
 ) -> DeadLetter:
     """
     Replace the event's data, which must match the schema of its type. The audit trail names the fields, never values.
 
-    Data that equal the original remove the edit.
+    Data that equal the original remove the edit. *refuse_changed* is called in the transaction that saves, with the dead
+    letter as it is then and stays until the end.
 
     Raises:
         NotFound: there is no such dead letter.
@@ -69,7 +86,8 @@ def edit(
 
     """
     with store.transaction() as work:
-        dead_letter = repository.get(work, dead_letter_id)
+        dead_letter = repository.get(work, dead_letter_id, lock=True)
+        refuse_changed(dead_letter)
         _refuse_new_schema_errors(event_types, dead_letter, data)
         is_original = exact_json.is_same(data, exact_json.decode(dead_letter.event.data))
         repository.edit(work, dead_letter_id, None if is_original else json.dumps(data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import msgspec
 from crossdock.core.errors import LeaseLost
 from crossdock.db.database import Work
 from crossdock.events import counts_repository
-from crossdock.events.model import ORIGIN, Position
+from crossdock.events.model import Position
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,20 +131,21 @@ SELECT subscriber, partition, holder, expires_at > clock_timestamp(), epoch, xid
   FROM event_consumer ORDER BY subscriber, partition
 """
 
-#: The place of the slowest partition. A subscriber that was never started has had none: it will begin at the first event.
-_SLOWEST = b"""
-SELECT epoch, xid, position FROM event_consumer WHERE subscriber = %(subscriber)s ORDER BY epoch, xid, position LIMIT 1
-"""
-
-#: The next events after a place, of all types: so many, and no more, are looked at one by one.
+#: For each subscriber the next events after the place of its slowest partition, of all types: so many, and no more, are looked
+#: at one by one. A subscriber that was never started has no place: it will begin at the first event.
 _NEXT = b"""
-WITH next AS MATERIALIZED (
-    SELECT type, silent, stored_at FROM event
-     WHERE (epoch, xid, position) > (%(epoch)s::int, %(xid)s::text::xid8, %(position)s::bigint)
-     ORDER BY event.epoch, event.xid, event.position LIMIT %(limit)s)
-SELECT count(*), min(stored_at), count(*) FILTER (WHERE type = ANY(%(types)s) AND NOT silent),
-       min(stored_at) FILTER (WHERE type = ANY(%(types)s) AND NOT silent)
-  FROM next
+SELECT name, seen, first, number, oldest
+  FROM unnest(%(names)s::text[], %(types)s::text[]) AS subscriber (name, of_types)
+  LEFT JOIN LATERAL (SELECT epoch, xid, position FROM event_consumer WHERE event_consumer.subscriber = name
+                      ORDER BY event_consumer.epoch, event_consumer.xid, event_consumer.position LIMIT 1) AS slowest ON true
+ CROSS JOIN LATERAL (
+    SELECT count(*) AS seen, min(stored_at) AS first,
+           count(*) FILTER (WHERE type = ANY(string_to_array(of_types, ' ')) AND NOT silent) AS number,
+           min(stored_at) FILTER (WHERE type = ANY(string_to_array(of_types, ' ')) AND NOT silent) AS oldest
+      FROM (SELECT type, silent, stored_at FROM event
+             WHERE (epoch, xid, position)
+                   > (coalesce(slowest.epoch, 0), coalesce(slowest.xid, '0'::xid8), coalesce(slowest.position, 0))
+             ORDER BY event.epoch, event.xid, event.position LIMIT %(limit)s) AS next) AS looked
 """
 _LOOKED_AT = 20_000
 
@@ -233,22 +234,25 @@ def list_all(work: Work) -> list[ConsumerStatus]:
     ]
 
 
-def lag(work: Work, subscriber: str, types: Sequence[str]) -> tuple[int, float]:
+def lags(work: Work, subscribers: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, float]]:
     """
-    Count the events that *subscriber* has not had yet; return also the age of the oldest in seconds.
+    Count for each subscriber the events of its types that it has not had yet; with the age of the oldest in seconds.
 
     Those behind the cursor of its slowest partition, which is too many rather than too few. Where these are more than
     `_LOOKED_AT`, by whole hours, and without the newest that nobody has counted yet.
     """
-    row = work.execute(_SLOWEST, {"subscriber": subscriber}).fetchone()
-    place = Position(*row) if row else ORIGIN
     work.execute(b"SELECT set_config('enable_sort', 'off', true)")
-    values = {**place._asdict(), "xid": str(place.xid), "types": list(types), "limit": _LOOKED_AT}
-    seen, first, number, oldest = work.execute(_NEXT, values).fetchone() or (0, None, 0, None)
-    if seen >= _LOOKED_AT:
-        counted, hour = counts_repository.waiting_since(work, types, first)
-        number, oldest = max(number, counted), oldest or hour
-    return int(number), max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0
+    types = [" ".join(of) for of in subscribers.values()]
+    values = {"names": list(subscribers), "types": types, "limit": _LOOKED_AT}
+    found = {}
+    for name, seen, first, looked_at, since in work.execute(_NEXT, values).fetchall():
+        number, oldest = looked_at, since
+        if seen >= _LOOKED_AT:
+            counted, hour = counts_repository.waiting_since(work, subscribers[name], first)
+            number, oldest = max(number, counted), oldest or hour
+        age_s = max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0
+        found[name] = int(number), age_s
+    return found
 
 
 def _of(claim: Claim) -> dict[str, object]:

@@ -50,6 +50,12 @@ SELECT chosen_id FROM event_replay_chosen
  WHERE replay_id = %(replay_id)s AND nth >= %(first)s AND nth < %(first)s + %(limit)s ORDER BY nth
 """
 
+_OF_CHOSEN = f"""
+SELECT {_COLUMNS} FROM event_replay
+ WHERE replay_id IN (SELECT replay_id FROM event_replay_chosen WHERE chosen_id = %(chosen_id)s) AND kind = %(kind)s
+ ORDER BY replay_id DESC LIMIT %(limit)s
+""".encode()
+
 _GET = f"SELECT {_COLUMNS} FROM event_replay WHERE replay_id = %(replay_id)s".encode()
 
 _NEWEST = f"SELECT {_COLUMNS} FROM event_replay ORDER BY replay_id DESC LIMIT %(limit)s".encode()
@@ -108,6 +114,12 @@ def chosen(work: Work, replay_id: int, first: int, limit: int) -> list[int]:
     """Select the chosen ids of the replay, from the *first* one on, at most *limit*."""
     values = {"replay_id": replay_id, "first": first, "limit": limit}
     return [chosen_id for (chosen_id,) in work.execute(_CHOSEN, values)]
+
+
+def of_chosen(work: Work, kind: str, chosen_id: int, *, limit: int) -> list[Replay]:
+    """List the replays of one dead letter or quarantine item, newest first."""
+    values = {"kind": kind, "chosen_id": chosen_id, "limit": limit}
+    return [_replay(row) for row in work.execute(_OF_CHOSEN, values)]
 
 
 def get(work: Work, replay_id: int) -> Replay:

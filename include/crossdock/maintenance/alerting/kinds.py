@@ -176,10 +176,10 @@ _OF_CALLS: Mapping[str, AlertKind] = {
     ),
     Kind.ORDER_WAITS: AlertKind(
         severity=Severity.CRITICAL,
-        open_while="an order has a step, or an undo, of which nobody knows the outcome, or that does not succeed",
+        open_while="an order, or a workflow, has a step, or an undo, of which nobody knows the outcome, or that does not succeed",
         about="`orders`",
-        example="2 orders cannot go on: nobody knows what became of a step, or it does not succeed",
-        hub_does="It neither repeats such a step nor undoes the steps before it. All other orders go on.",
+        example="2 orders or workflows cannot go on: nobody knows what became of a step, or it does not succeed",
+        hub_does="It neither repeats such a step nor undoes the steps before it. All others go on.",
         next_step="Remove the cause and retry the step, or look the step up in the other system, and decide.",
         command="./hub decisions list",
     ),

@@ -102,7 +102,8 @@ def _cause_as_text(cause: CauseInWords) -> str:
         lines += ["Examples:", *(f"  {example}" for example in cause.examples)]
     if cause.command:
         lines += ["Command:", f"  {cause.command}"]
-    return "\n".join([*lines, cause.link] if cause.link else lines)
+    lines += [cause.link] if cause.link else []
+    return "\n".join([*lines, *(f"{words}: {url}" for words, url in cause.deeds)])
 
 
 def _html(words: Words, message: AlertMessage) -> str:
@@ -127,4 +128,5 @@ def _cause_as_html(cause: CauseInWords) -> str:
         facts.append(f"<li>Command: <code>{escape(cause.command)}</code></li>")
     if cause.link:
         facts.append(f'<li><a href="{escape(cause.link)}">{escape(cause.link)}</a></li>')
+    facts += [f'<li><a href="{escape(url)}">{escape(words)}</a></li>' for words, url in cause.deeds]
     return f"<h3>{escape(cause.heading)}</h3>\n<p>{escape(cause.message)}</p>\n<ul>{''.join(facts)}</ul>"

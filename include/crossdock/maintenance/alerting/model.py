@@ -56,6 +56,8 @@ class Cause:
     command: str = ""
     #: Airflow's page of the run or the DAG; empty if there is none.
     link: str = ""
+    #: What can be done to the alert from the message: words and URL of each.
+    deeds: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from crossdock.maintenance.alerting import texts
-from crossdock.maintenance.alerting.model import AlertMessage, Occasion, Severity
-from crossdock.maintenance.alerting.routes import Route
+from crossdock.maintenance.alerting.deeds import LinksOf, no_links
+from crossdock.maintenance.alerting.model import AlertMessage, Cause, Occasion, Severity
+from crossdock.maintenance.alerting.routes import Route, gravity
 from crossdock.maintenance.alerting.rows import AlertRow, Mute, PlacedRoute, Said, Says
 from crossdock.observability.alerts import Kind
 
@@ -46,6 +47,7 @@ def plan(
     hub: str,
     now: datetime,
     airflow_url: str = "",
+    deeds_of: LinksOf = no_links,
 ) -> list[Planned]:
     """
     Say what is to be sent now.
@@ -58,6 +60,7 @@ def plan(
         hub: The name of the installation.
         now: The time.
         airflow_url: Where Airflow's pages are; empty for messages without links.
+        deeds_of: Writes the links by which an alert is acknowledged or muted from a message.
 
     """
     histories = _histories(said)
@@ -69,7 +72,7 @@ def plan(
             _due(newest_first, placed, mutes, history, now), key=lambda each: (each.since, each.alert.alert_id)
         )
         planned += _messages(
-            placed.route, due, history.named_since(now - _SAME_TROUBLE), _Sender(hub, airflow_url), now
+            placed.route, due, history.named_since(now - _SAME_TROUBLE), _Sender(hub, airflow_url, deeds_of), now
         )
     return planned
 
@@ -114,6 +117,11 @@ class _Sender(NamedTuple):
 
     hub: str
     airflow_url: str
+    deeds_of: LinksOf
+
+    def cause_of(self, alert: AlertRow, route: str, now: datetime) -> Cause:
+        """Describe the cause of *alert* to those whom *route* reaches."""
+        return texts.cause_of(alert, self.airflow_url, self.deeds_of(alert.alert_id, route, now))
 
 
 @dataclass(frozen=True)
@@ -267,7 +275,7 @@ _OCCASIONS = {
 
 def _single(route: Route, due: _Due, sender: _Sender, now: datetime) -> Planned:
     alert = due.alert
-    cause, occasion = texts.cause_of(alert, sender.airflow_url), _OCCASIONS[due.says]
+    cause, occasion = sender.cause_of(alert, route.name, now), _OCCASIONS[due.says]
     message = AlertMessage(
         message_id=_id(route.name, due.says, str(alert.alert_id), now.isoformat()),
         thread_id=_id(route.name, *alert.cause),
@@ -282,7 +290,9 @@ def _single(route: Route, due: _Due, sender: _Sender, now: datetime) -> Planned:
 
 
 def _digest(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -> Planned:
-    causes = tuple(texts.cause_of(each.alert, sender.airflow_url) for each in due)
+    # The gravest first: a receiver shows only some of many, and those that last count more than those that are over.
+    ordered = sorted(due, key=lambda each: (each.alert.closed_at is not None, -gravity(each.alert.severity)))
+    causes = tuple(sender.cause_of(each.alert, route.name, now) for each in ordered)
     ids = [f"{each.alert.alert_id} {each.says}" for each in due]
     message = AlertMessage(
         message_id=_id(route.name, *ids, now.isoformat()),

@@ -121,9 +121,19 @@ def fits(patterns: tuple[str, ...], value: str | None) -> bool:
     return not patterns or any(fnmatchcase(value or "", pattern.replace("[", "[[]")) for pattern in patterns)
 
 
+def exactly(text: str) -> str:
+    """Write a pattern that fits *text*: its own wildcards fit themselves, and at worst one other character each."""
+    return text[:200].replace("*", "?") or "?"
+
+
 def names_something(pattern: str) -> bool:
     """Check that *pattern* has more than wildcards: `*`, `**` and `?*` fit everything there is."""
     return bool(pattern.strip("*?"))
+
+
+def gravity(severity: Severity) -> int:
+    """Rank *severity*: the gravest is the highest."""
+    return _RANK[severity]
 
 
 def gravest(severities: list[Severity]) -> Severity:

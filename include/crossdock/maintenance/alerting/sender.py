@@ -26,6 +26,7 @@ from crossdock.db.database import SharedStore, Store, StoreUnavailable, Work
 from crossdock.db.leases import LeaseKey
 from crossdock.maintenance.alerting import repository
 from crossdock.maintenance.alerting.channels import OpenChannel
+from crossdock.maintenance.alerting.deeds import LinksOf, no_links
 from crossdock.maintenance.alerting.model import Severity
 from crossdock.maintenance.alerting.plan import plan, settled
 from crossdock.maintenance.alerting.repository import MessageState, StoredMessage, StoredRoute
@@ -54,6 +55,8 @@ class SenderConfig:
     hub: str
     #: Where Airflow's pages are, for links; empty if nobody said so.
     airflow_url: str = ""
+    #: Writes the links by which an alert is acknowledged or muted from a message.
+    deeds_of: LinksOf = no_links
     lease_life: timedelta = timedelta(seconds=20)
     look_every_s: float = 1.0
     #: How often the alarms' conditions and the declared routes are checked.
@@ -198,7 +201,14 @@ class AlertSender:
             known, said = repository.alerts(work, now), repository.said(work, now)
             mutes = repository.mutes(work, now, ended=True)
             planned = plan(
-                known, self._routes, mutes, said, hub=self._config.hub, now=now, airflow_url=self._config.airflow_url
+                known,
+                self._routes,
+                mutes,
+                said,
+                hub=self._config.hub,
+                now=now,
+                airflow_url=self._config.airflow_url,
+                deeds_of=self._config.deeds_of,
             )
             # A route that this version cannot read may have something to say of them later.
             if not repository.unreadable_routes(work):

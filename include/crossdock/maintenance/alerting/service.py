@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crossdock.core.errors import BadRequest, Conflict, NotFound
@@ -15,7 +15,7 @@ from crossdock.maintenance.alerting.channels import OpenChannel, check_route
 from crossdock.maintenance.alerting.model import AlertMessage, Cause, Occasion, Severity
 from crossdock.maintenance.alerting.plan import Planned
 from crossdock.maintenance.alerting.repository import StoredMessage, StoredMute, StoredRoute
-from crossdock.maintenance.alerting.routes import Route, names_something
+from crossdock.maintenance.alerting.routes import Route, exactly, names_something
 from crossdock.observability import alerts, audit
 from crossdock.observability.alerts import Found, Kind
 
@@ -175,6 +175,27 @@ def mute(
             detail={**detail, "reason": reason},
         )
         return added
+
+
+def mute_like(store: Store, alert_id: int, *, hours: int, reason: str, actor: str) -> StoredMute:
+    """
+    Silence the alerts of the kind and the subject of one for *hours*.
+
+    Raises:
+        NotFound: there is no such alert.
+
+    """
+    with store.transaction() as work:
+        alert = alerts.get(work, alert_id)
+    return mute(
+        store,
+        kind=exactly(alert.kind),
+        subject=exactly(alert.subject),
+        integration="*",
+        until=datetime.now(UTC) + timedelta(hours=hours),
+        reason=reason,
+        actor=actor,
+    )
 
 
 def end_mute(store: Store, mute_id: int, *, actor: str) -> StoredMute:

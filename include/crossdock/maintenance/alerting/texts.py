@@ -11,14 +11,22 @@ from crossdock.core import ids
 from crossdock.core.printable import printable
 from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.maintenance.alerting.model import Cause, Occasion, Severity
-from crossdock.maintenance.alerting.routes import gravest
+from crossdock.maintenance.alerting.routes import gravest, gravity
 from crossdock.maintenance.alerting.rows import AlertRow
 from crossdock.maintenance.alerting.wording import LONGEST_TITLE, one_line
 from crossdock.observability.alerts import Kind
 
 
-def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
-    """Describe the cause of an alert, with a link to the page where it is seen or fixed, if *airflow_url* says where Airflow is."""
+def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str], ...] = ()) -> Cause:
+    """
+    Describe the cause of an alert.
+
+    Args:
+        alert: The alert.
+        airflow_url: Where Airflow is, for a link to the page where it is seen or fixed; empty for none.
+        deeds: What can be done to it from the message; left out when it is over.
+
+    """
     kind = kind_of(alert.kind)
     return Cause(
         kind=alert.kind,
@@ -35,6 +43,7 @@ def cause_of(alert: AlertRow, airflow_url: str = "") -> Cause:
         link=f"{airflow_url.rstrip('/')}/{page}"
         if airflow_url and (page := _airflow_page_of(alert) or _hub_page_of(alert))
         else "",
+        deeds=() if alert.closed_at else deeds,
     )
 
 
@@ -83,16 +92,28 @@ def _hub_page_of(alert: AlertRow) -> str:
 def title_of(cause: Cause, occasion: Occasion) -> str:
     """Write the title: one line that names the cause."""
     began = "closed" if occasion is Occasion.CLOSED else cause.severity.value
-    # A run is `dag/run`, and its message names both.
+    return one_line(f"[{began}] {_about(cause)}{cause.message}", LONGEST_TITLE)
+
+
+def line_of(cause: Cause) -> str:
+    """Write all that a person needs in one line: how grave, what it is about, what is wrong, and what to do next."""
+    step = f"{cause.next_step} {cause.command}".strip()
+    message = cause.message.rstrip(".")
+    return printable(f"[{cause.severity.value}] {_about(cause)}{message}. {step}")
+
+
+def _about(cause: Cause) -> str:
+    """Name the subject, unless the message does. A run is `dag/run`, and its message names both."""
     is_named = all(part in cause.message.casefold() for part in cause.subject.casefold().split("/"))
-    about = "" if is_named else f"{cause.subject}: "
-    return one_line(f"[{began}] {about}{cause.message}", LONGEST_TITLE)
+    return "" if is_named else f"{cause.subject}: "
 
 
 def digest_title_of(causes: Sequence[Cause]) -> str:
-    """Write the title of several causes: how many there are of which kind."""
+    """Write the title of several causes: how many there are of which kind, the gravest kind first."""
     kinds = Counter(cause.kind for cause in causes)
-    listed = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    of_kind = {cause.kind: gravity(cause.severity) for cause in causes}
+    ordered = sorted(kinds.items(), key=lambda kind: (-of_kind[kind[0]], -kind[1]))
+    listed = ", ".join(f"{number} {kind}" for kind, number in ordered)
     ended = sum(cause.until is not None for cause in causes)
     began = "closed" if ended == len(causes) else severity_of(causes).value
     some = f" ({ended} closed)" if 0 < ended < len(causes) else ""

@@ -46,6 +46,8 @@ class CauseInWords:
     command: str
     #: An http(s) URL; empty if there is none that can be followed.
     link: str
+    #: Words and http(s) URL of what can be done from here.
+    deeds: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,7 @@ def _cause(cause: Cause, longest: int, *, brief: bool) -> CauseInWords:
         examples=() if brief else _examples(cause.examples, longest),
         command="" if brief else one_line(cause.command, longest),
         link="" if brief else link,
+        deeds=() if brief else tuple((one_line(words, longest), url) for words, url in cause.deeds if web_link(url)),
     )
 
 

@@ -124,6 +124,26 @@ _LIST = (
  ORDER BY item_id LIMIT %(limit)s"""
 )
 
+#: What a list shows: a record may have megabytes, and fifty of them would be read to show fifty keys.
+_WITHOUT_RECORDS = _COLUMNS.replace(
+    b"raw, edited", b"'{}'::bytea AS raw, CASE WHEN edited IS NOT NULL THEN '{}'::bytea END AS edited"
+)
+_LIST_BRIEFLY = _LIST.replace(_COLUMNS, _WITHOUT_RECORDS)
+#: The same of one cause, in the order of its index: of a rare one, all others would be looked at.
+_OF_CAUSE = (
+    b"SELECT "
+    + _WITHOUT_RECORDS
+    + b""" FROM quarantine_item
+ WHERE state = 'open' AND integration = %(integration)s AND dataset = %(dataset)s AND cause = %(cause)s AND item_id > %(after)s
+ ORDER BY item_id LIMIT %(limit)s"""
+)
+
+_COUNT_OPEN = b"""
+SELECT count(*) FROM quarantine_item
+ WHERE state = 'open' AND (%(integration)s::text IS NULL OR (integration = %(integration)s AND dataset = %(dataset)s
+                                                             AND cause = %(cause)s))
+"""
+
 _CHOOSE = b"""
 SELECT item_id FROM quarantine_item
  WHERE state = 'open' AND (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
@@ -131,12 +151,18 @@ SELECT item_id FROM quarantine_item
  ORDER BY item_id
 """
 
+#: Counted by the index alone; the words of a rule are those of its oldest record.
 _CAUSES = b"""
-SELECT integration || '.' || dataset, cause, min(failures->0->>'column'), min(failures->0->>'message'), count(*),
-       min(first_seen_at)
-  FROM quarantine_item
- WHERE state = 'open' AND (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
- GROUP BY integration, dataset, cause ORDER BY count(*) DESC, cause
+SELECT integration || '.' || dataset, cause, sample.failure->>'column', sample.failure->>'message', items, oldest
+  FROM (SELECT integration, dataset, cause, count(*) AS items, min(first_seen_at) AS oldest
+          FROM quarantine_item
+         WHERE state = 'open' AND (%(stream)s::text IS NULL OR integration || '.' || dataset = %(stream)s)
+         GROUP BY integration, dataset, cause) AS of_cause
+ CROSS JOIN LATERAL (SELECT failures->0 AS failure FROM quarantine_item AS item
+                      WHERE state = 'open' AND item.integration = of_cause.integration AND item.dataset = of_cause.dataset
+                        AND item.cause = of_cause.cause
+                      ORDER BY item_id LIMIT 1) AS sample
+ ORDER BY items DESC, cause
 """
 
 _TOP_VALUES = b"""
@@ -291,6 +317,31 @@ def find(
     """
     values = {"stream": stream, "cause": cause, "state": state, "run_id": run_id, "after": after, "limit": limit}
     return _items(work).execute(_LIST, values).fetchall()
+
+
+def find_briefly(
+    work: Work,
+    *,
+    stream: str | None = None,
+    cause: str | None = None,
+    run_id: str | None = None,
+    after: int = 0,
+    limit: int = 100,
+) -> list[Item]:
+    """List open items as `find` does, each with `{}` for its record: for lists that show keys and causes."""
+    values = {"stream": stream, "cause": cause, "state": "open", "run_id": run_id, "after": after, "limit": limit}
+    if stream and cause and run_id is None:
+        integration, _, dataset = stream.partition(".")
+        values |= {"integration": integration, "dataset": dataset}
+        return _items(work).execute(_OF_CAUSE, values).fetchall()
+    return _items(work).execute(_LIST_BRIEFLY, values).fetchall()
+
+
+def count_open(work: Work, item: Item | None = None) -> int:
+    """Count the open items; with *item*, those of its stream and cause."""
+    values = {name: getattr(item, name) if item else None for name in ("integration", "dataset", "cause")}
+    row = work.execute(_COUNT_OPEN, values).fetchone()
+    return int(row[0]) if row else 0
 
 
 def choose(work: Work, *, stream: str | None, cause: str | None, up_to: int | None = None) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,7 @@ from crossdock.core.storable import storable
 from crossdock.db.bulk_edit import (
     Discarded,
     discard_in_slices,
+    known_fields,
     refuse_no_reason,
     refuse_unclear,
     refuse_unknown_fields,
@@ -52,7 +54,7 @@ def edit_fields(
     Raises:
         NotFound: no such item.
         BadRequest: a field is inside a value that is not an object, or records of this type do not have it.
-        Conflict: the item is closed.
+        Conflict: the item is closed, or somebody else edited it at the same moment.
 
     """
     with store.transaction() as work:
@@ -60,14 +62,28 @@ def edit_fields(
     record = exact_json.decode((item.edited or item.raw).decode())
     for field, value in changes.items():
         set_field(record, field, value)
-    return edit(store, item_id, exact_json.encode(record), streams=streams, actor=actor)
+
+    def refuse_changed(now: Item) -> None:
+        if now.edited != item.edited:
+            raise Conflict(f"Quarantine item {item_id} was edited at the same moment. Look at it, and repeat the edit")
+
+    return edit(store, item_id, exact_json.encode(record), streams=streams, actor=actor, refuse_changed=refuse_changed)
 
 
-def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor: str) -> tuple[Failure, ...]:
+def edit(
+    store: Store,
+    item_id: int,
+    edited: bytes,
+    *,
+    streams: StreamOf,
+    actor: str,
+    refuse_changed: Callable[[Item], None] = lambda _: None,
+) -> tuple[Failure, ...]:
     """
     Replace the whole record by *edited*, and return why it would still be rejected; empty if it would pass.
 
     It must still be the same record, with fields that its type knows. If it equals the original, the edit is removed.
+    *refuse_changed* is called in the transaction that saves, with the item as it is then and stays until the end.
 
     Raises:
         NotFound: no such item.
@@ -80,6 +96,8 @@ def edit(store: Store, item_id: int, edited: bytes, *, streams: StreamOf, actor:
     stream = streams(item.stream)
     document = accepted_edit(stream, item, edited)
     with store.transaction() as work:
+        (item,) = repository.lock(work, [item_id])
+        refuse_changed(item)
         save_edit(work, stream, item, document, edited, actor=actor)
     return failures_of(stream, edited)
 
@@ -108,7 +126,15 @@ def accepted_edit(stream: Stream, item: Item, edited: bytes) -> dict[str, Any]:
     """
     document = _same_record(item, edited)
     of = msgspec.inspect.type_info(stream.record_type)
-    refuse_unknown_fields(document, json.loads(item.raw), of, stream.field_names, what=f"{item.stream} records")
+    refuse_unknown_fields(
+        document,
+        json.loads(item.raw),
+        of,
+        stream.field_names,
+        what=f"{item.stream} records, which have the names of their source",
+        sources=stream.sources,
+        shows_values=not _may_be_personal(stream),
+    )
     return document
 
 
@@ -140,6 +166,24 @@ def failures_of(stream: Stream, record: bytes) -> tuple[Failure, ...]:
     """Validate one record by the rules of its sync; return why it would be rejected."""
     rejected = validate_rows(stream, [b'{"results":[' + record + b"]}"]).rejected
     return rejected[0].failures if rejected else ()
+
+
+def editable_fields(stream: Stream, item: Item) -> list[str]:
+    """List the fields of the source that an edit may set; those of the record as received first."""
+    return known_fields(json.loads(item.raw), msgspec.inspect.type_info(stream.record_type), stream.field_names)
+
+
+def sources_of(stream: Stream, item: Item) -> dict[str, list[str]]:
+    """Name the top-level fields of the record as received that each column comes from, as far as that is known."""
+    record = json.loads(item.raw)
+    named = {_bare(name): name for name in record} if isinstance(record, dict) else {}
+    alike = {column.name: [named[_bare(column.name)]] for column in stream.columns if _bare(column.name) in named}
+    return alike | {column: sorted(fields & {*named.values()}) for column, fields in stream.sources.items()}
+
+
+def _bare(name: str) -> str:
+    """Compare names without what vendors and columns write differently: `quantityOnStock` becomes `quantity_on_stock`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def choose(
@@ -237,13 +281,18 @@ def discard_all(store: Store, item_ids: Sequence[int], reason: str, *, actor: st
     return discard_in_slices(store, item_ids, reason, close)
 
 
+def _may_be_personal(stream: Stream) -> bool:
+    """Check whether records as their source sends them may be about a person: sources have names of their own."""
+    return bool(stream.dataset.personal_fields) or stream.dataset is Record.schema
+
+
 def _shown_fields(stream: Stream) -> frozenset[str]:
     """
     Name the fields of the source whose values the audit trail may have: those that become columns, none of which is personal.
 
     A source has names of its own. Of a dataset with personal data nobody knows which of them are, nor of a field that is not mapped.
     """
-    if stream.dataset.personal_fields or stream.dataset is Record.schema:
+    if _may_be_personal(stream):
         return frozenset()
     of = msgspec.inspect.type_info(stream.record_type)
     if isinstance(of, msgspec.inspect.StructType):

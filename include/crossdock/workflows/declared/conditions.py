@@ -102,7 +102,7 @@ def is_true(condition: str, scope: Mapping[str, Any]) -> bool:
     if result.type().name() == "ERROR":
         raise ExpressionInvalid(f"{condition}: {str(value).partition(': ')[2]}")
     if not isinstance(value, bool):
-        raise ExpressionInvalid(f"{condition}: is not true or false, but {_type_in_words(result)}: {value}")
+        raise ExpressionInvalid(f"{condition}: is not true or false, but of the type {_type_in_words(result)}")
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from crossdock.core.errors import BadRequest
 from crossdock.core.roles import Role
 from crossdock.db.database import Work
-from crossdock.integrations.actions.model import Document, Done, Refused
+from crossdock.integrations.actions.model import ActionKind, Document, Done, Refused
 from crossdock.observability import decisions
 from crossdock.observability.decisions import DecisionKind
 from crossdock.workflows.declared import conditions, listeners_repository, mappings
@@ -93,6 +93,20 @@ class Effects:
             case Decide() as decide:
                 return _asking(decide, step, workflow)
         raise AssertionError(step.does)
+
+    def given(self, workflow: Workflow, step: Step, scope: Scope, output: Any) -> Any:
+        """Give what a step that writes is given for its call and for its undo, for a comparison; None of all others."""
+        if not isinstance(step.does, Call):
+            return None
+        action = action_of(workflow, step.does.called, self._catalog)
+        if action is not None and action.kind is ActionKind.READ:
+            return None
+        undo = step.does.undo
+        try:
+            sent_to = mappings.mapped(step.does.called.given, scope)
+            return sent_to, mappings.mapped(undo.given, {**scope, "output": output}) if undo is not None else None
+        except BadRequest as error:
+            return str(error)
 
     def _call(self, workflow: Workflow, step: Step, call: Call, scope: Scope) -> Making:
         def act(made: StepCall) -> TryEnd:
@@ -206,6 +220,7 @@ def _listening(listen: Listen, step: Step, scope: Scope) -> Making:
     def act(work: Work, call: StepCall) -> TryEnd:
         event = listeners_repository.heard(work, call.execution_id, call.step)
         if event is not None:
+            listeners_repository.remove(work, call.execution_id, call.step)
             return Done(event)
         left_s = _left_s(call, step.timeout_s)
         if left_s <= 0:

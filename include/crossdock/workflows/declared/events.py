@@ -26,12 +26,12 @@ class WorkflowFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """An execution is completed, or somebody has cancelled it: what failed before needs no fix any more."""
+    """An execution is completed, cancelled, or another takes its place: what failed before needs no fix any more."""
 
     execution_id: str
     workflow_id: str
     version: int
-    #: COMPLETED or CANCELLED.
+    #: COMPLETED, CANCELLED or RETRIED.
     state: str
 
 

@@ -13,21 +13,24 @@ from msgspec.structs import replace
 from crossdock.core.errors import BadRequest, Conflict, NotFound, Terminal
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store, Work
+from crossdock.events.model import Position
 from crossdock.integrations.actions.model import Document
 from crossdock.observability import audit, decisions
 from crossdock.observability.decisions import Decision, DecisionKind
 from crossdock.workflows import repository as engine_repository
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import answers, conditions, listeners_repository, repository
-from crossdock.workflows.declared.flow import DeclaredFlow, flow_name, version_in
+from crossdock.workflows.declared.flow import DeclaredFlow, flow_name, retried, version_in
 from crossdock.workflows.declared.model import Workflow
 from crossdock.workflows.declared.route import Shown, ShownState, step_of
 from crossdock.workflows.model import (
     ENDED,
+    UNRESOLVED,
     Driver,
     Execution,
     ExecutionState,
     StepProgress,
+    StepState,
     progress_of,
 )
 
@@ -81,6 +84,10 @@ class Flows(Protocol):
             NotFound: there is no such version.
 
         """
+
+
+#: What did something, or may have.
+_MAY_HAVE_EFFECT = frozenset({*UNRESOLVED, StepState.DONE})
 
 
 class StepFailedForGood(Terminal):
@@ -154,7 +161,8 @@ def status(work: Work, flows: Flows, execution_id: str) -> Status:
     state = state_of(execution)
     reached = {each.step for each in shown}
     #: What a way that has ended did not come to, it will not come to.
-    rest = ShownState.PENDING if state is State.RUNNING else ShownState.SKIPPED
+    goes_on = execution.state is ExecutionState.RUNNING
+    rest = ShownState.PENDING if goes_on else ShownState.SKIPPED
     never = tuple(Shown(step.id, step.id, rest) for step in flow.workflow.steps() if step.id not in reached)
     return Status(
         execution=execution,
@@ -203,14 +211,14 @@ def retry(
     *,
     newest: bool,
     params: Mapping[str, Any] | None,
-    run_id: str,
     reason: str,
     actor: str,
 ) -> Execution:
     """
     Retry the step for which an execution failed; return the execution that goes on.
 
-    One that was undone begins anew, as an execution of its own. One that waits goes on where it is: all that is done stays done.
+    One that was undone begins anew, once, as an execution of its own. One that waits goes on where it is: all that is done
+    stays done.
 
     Args:
         store: The hub's database.
@@ -218,7 +226,6 @@ def retry(
         execution_id: The execution.
         newest: Go on with the version that is deployed, not with the one that it began with.
         params: Other params than it was given; None for the same.
-        run_id: Names the run of one that begins anew.
         reason: Why, in the person's words.
         actor: The person.
 
@@ -230,15 +237,18 @@ def retry(
     """
     with store.transaction() as work:
         execution = engine_repository.lock(work, execution_id)
-        if execution.state is ExecutionState.UNDONE:
-            return _begin_anew(work, flows, execution, newest=newest, params=params, run_id=run_id, actor=actor)
         if execution.state is ExecutionState.COMPLETED:
             raise Conflict(f"{execution_id} is completed: there is nothing to retry")
+        if state_of(execution) is State.CANCELLED:
+            raise Conflict(f"{execution_id} was cancelled by {execution.cancelled_by}: execute the workflow anew")
+        if execution.state is ExecutionState.UNDONE:
+            return _begin_anew(work, flows, execution, newest=newest, params=params, actor=actor)
         if newest or params is not None:
             _change(work, flows, execution, newest=newest, params=params)
-    retried = engine.retry(store, execution_id, reason=reason, actor=actor)
-    go_on_without_run(store, execution_id)
-    return retried
+        # In the same transaction: otherwise params could change under an execution that goes on already.
+        found = engine.retry(store, execution_id, reason=reason, actor=actor)
+        engine_repository.go_on_by_events(work, execution_id, "")
+    return found
 
 
 def _begin_anew(
@@ -248,14 +258,17 @@ def _begin_anew(
     *,
     newest: bool,
     params: Mapping[str, Any] | None,
-    run_id: str,
     actor: str,
 ) -> Execution:
     flow = _flow_of(work, flows, execution)
+    # Of its ID, so that two who retry it, or replay its dead letter, begin one.
+    subject = subject_of(flow.workflow.id, f"retry__{execution.execution_id}")
+    if known := engine_repository.of_subject(work, subject):
+        return known[0]
     if newest:
         flow = flows.of(work, flow_name(flow.workflow.id, _deployed(work, flow.workflow.id)))
     given = params_of(flow.workflow, execution.input if params is None else params)
-    subject = subject_of(flow.workflow.id, run_id)
+    retried(work, execution, flow.workflow.id, flow.workflow.version)
     started, _ = engine.start(work, flow, subject, given, driver=Driver.EVENTS, actor=actor, is_woken=False)
     detail = {"workflow": flow.workflow.id, "version": flow.workflow.version, "in place of": execution.execution_id}
     audit.add(work, actor=actor, act="workflow.execute", subject=f"execution/{started.execution_id}", detail=detail)
@@ -263,17 +276,25 @@ def _begin_anew(
 
 
 def _change(work: Work, flows: Flows, execution: Execution, *, newest: bool, params: Mapping[str, Any] | None) -> None:
-    """Have a locked execution go on with another version or other params, if all that it did has its place there."""
-    flow = _flow_of(work, flows, execution)
+    """Have a locked execution go on with another version or other params, if all that it did has its place there, unchanged."""
+    if execution.waits_for is None or execution.state is ExecutionState.UNDOING:
+        raise Conflict(
+            f"{execution.execution_id} is at work: its params and its version are changed when a step has failed"
+        )
+    flow = before = _flow_of(work, flows, execution)
     if newest:
         flow = flows.of(work, flow_name(flow.workflow.id, _deployed(work, flow.workflow.id)))
     given = params_of(flow.workflow, execution.input if params is None else params)
-    rows = engine_repository.steps_of(work, execution.execution_id)
-    way = flow.way(replace(execution, input=given, flow=flow.name), progress_of(rows))
+    progress = progress_of(engine_repository.steps_of(work, execution.execution_id))
+    way = flow.way(replace(execution, input=given, flow=flow.name), progress, with_inputs=True)
+    was = before.way(execution, progress, with_inputs=True)
     has_place = {step.name for step in way.route.steps}
-    if lost := sorted({row.step for row in rows} - has_place):
+    # What certainly had no effect may change.
+    done = {step for (step, _), row in progress.items() if row.state in _MAY_HAVE_EFFECT}
+    lost = {step for step in done if step not in has_place or way.inputs.get(step) != was.inputs.get(step)}
+    if lost:
         raise Conflict(
-            f"With that, {execution.execution_id} would not have done {', '.join(lost)}, which it did. "
+            f"With that, {execution.execution_id} would not have done {', '.join(sorted(lost))} as it did. "
             "Retry it as it is, or cancel it and execute the workflow anew"
         )
     engine_repository.change(work, execution, flow.name, given)
@@ -341,7 +362,8 @@ def _step_status(shown: Shown) -> StepStatus:
 
 def _retries(row: StepProgress | None) -> int:
     """How often a step was tried after its first time."""
-    return max(len(row.log) - 1, 0) if row is not None else 0
+    tries = [tried for tried in row.log if tried.state is not StepState.WAITING] if row is not None else []
+    return max(len(tries) - 1, 0)
 
 
 def is_over(execution: Execution) -> bool:
@@ -349,11 +371,13 @@ def is_over(execution: Execution) -> bool:
     return execution.state in ENDED or execution.waits_for is not None
 
 
-def hear(work: Work, events: Sequence[Document]) -> int:
+def hear(work: Work, events: Sequence[tuple[Position, Document]]) -> int:
     """Give events (`{id, type, source, subject, time, data}`) to the steps that wait for them; return how many were waiting."""
     heard = 0
-    for event in events:
+    for at, event in events:
         for listener in listeners_repository.waiting(work, [event["type"]]):
+            if at < listener.since:
+                continue
             if listener.condition is None or _is_heard(listener.condition, {**listener.scope, "event": event}):
                 listeners_repository.hear(work, listener, event)
                 engine_repository.go_on_by_events(work, listener.execution_id, listener.step)
@@ -381,3 +405,18 @@ def flow_names(work: Work, workflow_id: str) -> list[str]:
     if not known:
         raise NotFound(f"There is no workflow {workflow_id!r}")
     return [flow_name(workflow_id, each.version) for each in known]
+
+
+def execution_id_of(store: Store, workflow_id: str, run_id: str) -> str:
+    """
+    Find the execution of a run.
+
+    Raises:
+        NotFound: it has none.
+
+    """
+    with store.transaction() as work:
+        found = engine_repository.of_subject(work, subject_of(workflow_id, run_id))
+    if not found:
+        raise NotFound(f"The run {run_id} of {workflow_id} has no execution")
+    return found[0].execution_id

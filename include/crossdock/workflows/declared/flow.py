@@ -34,6 +34,7 @@ from crossdock.workflows.model import (
     Route,
     StepError,
     StepProgress,
+    progress_of,
 )
 
 _PREFIX = "workflow."
@@ -66,9 +67,9 @@ class DeclaredFlow:
         limit_s = self.workflow.timeout_s
         return timedelta(seconds=limit_s) if limit_s is not None else None
 
-    def way(self, execution: Execution, progress: Progress) -> Way:
-        """Find how far each step is."""
-        return way_of(self.workflow, self.effects, execution, progress)
+    def way(self, execution: Execution, progress: Progress, *, with_inputs: bool = False) -> Way:
+        """Find how far each step is; *with_inputs*, also what it is given."""
+        return way_of(self.workflow, self.effects, execution, progress, with_inputs=with_inputs)
 
     def route(self, execution: Execution, progress: Progress) -> Route:
         return self.way(execution, progress).route
@@ -91,7 +92,7 @@ class DeclaredFlow:
                 _append(work, WORKFLOW_ENDED, execution, data)
 
     def _failed(self, work: Work, execution: Execution) -> None:
-        last = _last_failed(repository.steps_of(work, execution.execution_id))
+        last = self._failed_step(execution, progress_of(repository.steps_of(work, execution.execution_id)))
         data = WorkflowFailed(
             execution_id=execution.execution_id,
             workflow_id=self.workflow.id,
@@ -103,11 +104,11 @@ class DeclaredFlow:
         )
         _append(work, WORKFLOW_FAILED, execution, data)
 
-
-def _last_failed(rows: list[StepProgress]) -> StepProgress | None:
-    """Find the step that failed last: the one for which the way ended."""
-    failed = [row for row in rows if row.direction is Direction.ACT and error_of(row) is not None and row.ended_at]
-    return max(failed, key=lambda row: row.ended_at or row.began_at, default=None)
+    def _failed_step(self, execution: Execution, progress: Progress) -> StepProgress | None:
+        """Find the step at which the way ended: no handler took its failure. None where the time was over."""
+        rows = (progress.get((step.name, Direction.ACT)) for step in self.route(execution, progress).next)
+        failed = [row for row in rows if row is not None and error_of(row) is not None]
+        return max(failed, key=lambda row: row.ended_at or row.began_at, default=None)
 
 
 def _append(work: Work, event_type: EventType, execution: Execution, data: msgspec.Struct) -> None:
@@ -121,3 +122,9 @@ def _append(work: Work, event_type: EventType, execution: Execution, data: msgsp
         data=msgspec.json.encode(data).decode(),
     )
     event_store.append(work, [event])
+
+
+def retried(work: Work, execution: Execution, workflow_id: str, version: int) -> None:
+    """Say that another execution takes the place of one that failed: nobody has to fix it any more."""
+    data = WorkflowEnded(execution_id=execution.execution_id, workflow_id=workflow_id, version=version, state="RETRIED")
+    _append(work, WORKFLOW_ENDED, execution, data)

@@ -11,6 +11,8 @@ from psycopg.types.json import Jsonb
 
 from crossdock.core.decoding import prepare
 from crossdock.db.database import Work
+from crossdock.events import store as event_store
+from crossdock.events.model import Position
 from crossdock.integrations.actions.model import Document
 
 
@@ -24,24 +26,31 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     condition: str | None
     #: What the condition reads besides the event.
     scope: dict[str, Any]
+    since_epoch: int
+    since_xid: int
+
+    @property
+    def since(self) -> Position:
+        """The place in the event store from which on it hears."""
+        return Position(self.since_epoch, self.since_xid, 0)
 
 
 prepare(Listener)
 
 #: The second look of a step adds nothing.
 _ADD = b"""
-INSERT INTO workflow_listener (execution_id, step, event_type, condition, scope)
-VALUES (%(execution_id)s, %(step)s, %(event_type)s, %(condition)s, %(scope)s) ON CONFLICT DO NOTHING
+INSERT INTO workflow_listener (execution_id, step, event_type, condition, scope, since_epoch, since_xid)
+VALUES (%(execution_id)s, %(step)s, %(event_type)s, %(condition)s, %(scope)s, %(since_epoch)s, %(since_xid)s) ON CONFLICT DO NOTHING
 """
 
 _HEARD = b"SELECT event FROM workflow_listener WHERE execution_id = %(execution_id)s AND step = %(step)s"
 
 _REMOVE = b"DELETE FROM workflow_listener WHERE execution_id = %(execution_id)s AND step = %(step)s"
 
-#: Those that began to wait before the event was there. Locked, so that two events that come at once are not both heard.
+#: Those that began to wait before the event was there. Locked: of two events that come at once, the second finds the first.
 _WAITING = b"""
-SELECT execution_id, step, event_type, condition, scope FROM workflow_listener
- WHERE event_type = ANY(%(event_types)s) AND event IS NULL ORDER BY execution_id, step FOR UPDATE SKIP LOCKED
+SELECT execution_id, step, event_type, condition, scope, since_epoch, since_xid FROM workflow_listener
+ WHERE event_type = ANY(%(event_types)s) AND event IS NULL ORDER BY execution_id, step FOR UPDATE
 """
 
 _HEAR = b"""
@@ -52,12 +61,15 @@ UPDATE workflow_listener SET event = %(event)s
 
 def add(work: Work, execution_id: str, step: str, *, event_type: str, condition: str | None, scope: Document) -> None:
     """Have a step wait for an event from now on."""
+    since = event_store.horizon(work)
     values = {
         "execution_id": execution_id,
         "step": step,
         "event_type": event_type,
         "condition": condition,
         "scope": Jsonb(scope),
+        "since_epoch": since.epoch,
+        "since_xid": since.xid,
     }
     work.execute(_ADD, values)
 

@@ -57,13 +57,21 @@ def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
         ExpressionInvalid: it is not valid, or not for these values; or it takes or builds too much.
 
     """
-    from jmespath.exceptions import JMESPathError  # noqa: PLC0415  as above
+    from jmespath.exceptions import JMESPathError, JMESPathTypeError  # noqa: PLC0415  as above
 
     tree = compiled(expression)
     try:
         result = _interpreter()().visit(tree, scope)
+    except JMESPathTypeError as error:
+        # Without the value, which may be about a person.
+        expected = " or ".join(error.expected_types)
+        raise ExpressionInvalid(
+            f"{expression}: {error.function_name}() takes {expected}, not {error.actual_type}"
+        ) from None
     except (JMESPathError, ArithmeticError, TypeError, ValueError) as error:
-        raise ExpressionInvalid(f"{expression}: {str(error).splitlines()[0]}") from error
+        raise ExpressionInvalid(
+            f"{expression}: cannot be evaluated for these values ({type(error).__name__})"
+        ) from None
     except RecursionError:
         raise ExpressionInvalid(f"{expression}: nests too deep") from None
     size_of(result)

@@ -9,6 +9,8 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from crossdock.db.database import Work
+from crossdock.events import store as event_store
+from crossdock.events.model import Position
 from crossdock.workflows.declared.model import Workflow
 
 
@@ -69,16 +71,28 @@ UPDATE workflow_version SET tested_at = clock_timestamp(), tested_by = %(actor)s
 """
 
 _DEPLOY = b"""
-INSERT INTO workflow_deployment (workflow_id, version, deployed_by) VALUES (%(workflow_id)s, %(version)s, %(actor)s)
+INSERT INTO workflow_deployment (workflow_id, version, deployed_by, since_epoch, since_xid)
+VALUES (%(workflow_id)s, %(version)s, %(actor)s, %(since_epoch)s, %(since_xid)s)
 ON CONFLICT (workflow_id) DO UPDATE
    SET version = excluded.version, deployed_by = excluded.deployed_by, deployed_at = clock_timestamp()
 """
+
+_UNDEPLOY = b"DELETE FROM workflow_deployment WHERE workflow_id = %(workflow_id)s RETURNING version"
 
 _DEPLOYED = b"""
 SELECT workflow_id, version, title, definition, deployed_at, deployed_by
   FROM workflow_deployment JOIN workflow_version USING (workflow_id, version)
  WHERE %(workflow_ids)s::text[] IS NULL OR workflow_id = ANY(%(workflow_ids)s)
  ORDER BY workflow_id
+"""
+
+#: What was stored before a workflow was deployed starts no execution of it.
+_BY_EVENTS = b"SELECT workflow_id, version, since_epoch, since_xid FROM workflow_deployment ORDER BY workflow_id"
+
+_AT_WORK = b"""
+SELECT definition FROM workflow_version
+ WHERE 'workflow.' || workflow_id || '.v' || version = ANY(ARRAY(
+    SELECT DISTINCT flow FROM execution WHERE flow LIKE 'workflow.%' AND ended_at IS NULL))
 """
 
 _OF_VERSION = (
@@ -145,7 +159,15 @@ def mark_tested(work: Work, workflow_id: str, version: int, *, actor: str) -> No
 
 def deploy(work: Work, workflow_id: str, version: int, *, actor: str) -> None:
     """Have new executions begin with a version."""
-    work.execute(_DEPLOY, {"workflow_id": workflow_id, "version": version, "actor": actor})
+    since = event_store.horizon(work)
+    values = {"workflow_id": workflow_id, "version": version, "actor": actor}
+    work.execute(_DEPLOY, {**values, "since_epoch": since.epoch, "since_xid": since.xid})
+
+
+def undeploy(work: Work, workflow_id: str) -> int | None:
+    """Have no new execution begin; return the version that was deployed, None if none was."""
+    row = work.execute(_UNDEPLOY, {"workflow_id": workflow_id}).fetchone()
+    return row[0] if row else None
 
 
 def lock_deployments(work: Work) -> None:
@@ -158,3 +180,13 @@ def deployments(work: Work, workflow_ids: Collection[str] | None = None) -> list
     values = {"workflow_ids": list(workflow_ids) if workflow_ids is not None else None}
     with work.cursor(row_factory=class_row(Deployment)) as cursor:
         return cursor.execute(_DEPLOYED, values).fetchall()
+
+
+def deployed_since(work: Work) -> list[tuple[str, int, Position]]:
+    """List what is deployed: workflow, version, and the place in the event store from which on events start it."""
+    return [(name, version, Position(epoch, xid, 0)) for name, version, epoch, xid in work.execute(_BY_EVENTS)]
+
+
+def definitions_at_work(work: Work) -> list[str]:
+    """List the definitions of the versions that have executions that have not ended."""
+    return [row[0] for row in work.execute(_AT_WORK)]

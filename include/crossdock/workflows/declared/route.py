@@ -9,8 +9,9 @@ What a condition, a list or a case says is evaluated anew each time; all that co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -68,6 +69,8 @@ class Way:
 
     route: Route
     shown: tuple[Shown, ...]
+    #: Step → what it is given for its call and for its undo, of those that are made.
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Stopped(Exception):
@@ -77,8 +80,8 @@ class _Stopped(Exception):
 class _Failed(Exception):
     """A step failed, and a handler takes it."""
 
-    def __init__(self, error: StepError, message: str, step: str) -> None:
-        self.error, self.message, self.step = error, message, step
+    def __init__(self, error: StepError, message: str, step: str, at: datetime) -> None:
+        self.error, self.message, self.step, self.at = error, message, step, at
         super().__init__(message)
 
 
@@ -91,7 +94,9 @@ class _Place(NamedTuple):
     handles: str = ""
 
     def name(self, step: str, key: str | None = None) -> str:
-        return f"{step}{f'[{key}]' if key is not None else self.items}{self.handles}"
+        # A key takes the place of the item's number: that changes when the list does.
+        items = self.items if key is None else f"{self.items.rpartition('[')[0]}[{key}]"
+        return f"{step}{items}{self.handles}"
 
 
 def step_of(name: str) -> str:
@@ -99,23 +104,32 @@ def step_of(name: str) -> str:
     return name.partition("@")[0].partition("[")[0]
 
 
-def way_of(workflow: Workflow, effects: Effects, execution: Execution, progress: Progress) -> Way:
-    """Find how far an execution is, and what comes next."""
-    walk = _Walk(workflow, effects, progress)
+def way_of(
+    workflow: Workflow, effects: Effects, execution: Execution, progress: Progress, *, with_inputs: bool = False
+) -> Way:
+    """Find how far an execution is, and what comes next; *with_inputs*, also what its steps are given."""
+    walk = _Walk(workflow, effects, progress, with_inputs=with_inputs)
     params = dict(execution.input)
     with suppress(_Stopped):
         walk.block(workflow.block, {"params": params, "steps": {}, "data": params}, _Place())
-    return Way(Route(tuple(walk.reached), tuple(walk.open)), tuple(walk.shown))
+    return Way(Route(tuple(walk.reached), tuple(walk.open)), tuple(walk.shown), walk.inputs)
 
 
 class _Walk:
-    def __init__(self, workflow: Workflow, effects: Effects, progress: Progress) -> None:
+    def __init__(self, workflow: Workflow, effects: Effects, progress: Progress, *, with_inputs: bool) -> None:
         self._workflow, self._effects, self._progress = workflow, effects, progress
+        self._with_inputs = with_inputs
+        self.inputs: dict[str, Any] = {}
         self.reached: list[EngineStep] = []
         self.open: list[EngineStep] = []
         self.shown: list[Shown] = []
         self._catches: list[Catch] = []
-        self._is_past_pivot = False
+        pivots = {step.id for step in workflow.steps() if isinstance(step.does, Call) and step.does.pivot}
+        # From the progress, not from the way: a branch that nothing waits for may be older than the pivot.
+        self._is_past_pivot = any(
+            row.state is Known.DONE and direction is Direction.ACT and step_of(name) in pivots
+            for (name, direction), row in progress.items()
+        )
 
     def block(self, block: Block, scope: Scope, place: _Place) -> Scope:
         """Go through the steps of a list; give what can be read after it."""
@@ -185,25 +199,40 @@ class _Walk:
     def _fork(self, step: Step, fork: Fork, scope: Scope, place: _Place) -> tuple[Any, Scope]:
         """Go through all branches; wait for those that are joined. What others put out is not read: it may come at any time."""
         before = len(self.open)
-        steps, outputs, is_waiting = dict(scope["steps"]), {}, False
+        steps, outputs = dict(scope["steps"]), {}
+        failed: list[_Failed] = []
+        is_waiting = False
         with self._shown_around(step, place):
             for name, block in fork.branches.items():
                 is_joined = fork.join is None or name in fork.join
                 try:
-                    after = self.block(block, scope, place)
+                    # The failure of a branch that nothing waits for may come when what follows is done: no handler takes it.
+                    with nullcontext() if is_joined else self._uncaught():
+                        after = self.block(block, scope, place)
                 except _Stopped:
                     is_waiting = is_waiting or is_joined
-                    continue
-                except _Failed:
-                    # What the other branches began ends; nothing new of them begins.
-                    self.open[before:] = [found for found in self.open[before:] if self._is_at_work(found)]
-                    raise
-                if is_joined:
-                    steps |= after["steps"]
-                    outputs[name] = after["data"]
+                except _Failed as error:
+                    failed.append(error)
+                else:
+                    if is_joined:
+                        steps |= after["steps"]
+                        outputs[name] = after["data"]
+            if failed:
+                # What the other branches began ends; nothing new of them begins. Later failures change nothing.
+                self.open[before:] = [found for found in self.open[before:] if self._is_at_work(found)]
+                raise min(failed, key=lambda each: each.at)
             if is_waiting:
                 raise _Stopped
         return outputs, {**scope, "steps": steps}
+
+    @contextmanager
+    def _uncaught(self) -> Iterator[None]:
+        """Know of no handler while a branch is made."""
+        catches, self._catches = self._catches, []
+        try:
+            yield
+        finally:
+            self._catches = catches
 
     def _loop(self, step: Step, loop: Loop, scope: Scope, place: _Place) -> list[Any]:
         with self._shown_around(step, place):
@@ -254,6 +283,11 @@ class _Walk:
                 self._refuse(step, place, str(error))
                 return None
             name = place.name(step.id, name_of(key))
+        if self._with_inputs:
+            known = self._progress.get((name, Direction.ACT))
+            self.inputs[name] = self._effects.given(
+                self._workflow, step, scope, known.output if known is not None else None
+            )
         return self._engine_step(step, name, self._effects.making(self._workflow, step, scope))
 
     def _engine_step(self, step: Step, name: str, making: Making) -> Document | None:
@@ -271,13 +305,12 @@ class _Walk:
         self.reached.append(made)
         known = self._progress.get((name, Direction.ACT))
         if known is not None and known.state is Known.DONE:
-            self._is_past_pivot = self._is_past_pivot or is_pivot
             self._show_made(step, made, known)
             return known.output
         error = error_of(known) if known is not None else None
         if known is not None and error is not None and not may_retry(made, known) and self._is_caught(error):
             self._show_made(step, made, known, is_caught=True)
-            raise _Failed(error, known.message or error, step.id)
+            raise _Failed(error, known.message or error, step.id, known.ended_at or known.began_at)
         self._show_made(step, made, known)
         self.open.append(made)
         raise _Stopped

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from difflib import unified_diff
 from typing import Any
 
-from crossdock.core.errors import Conflict, NotFound
+from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.observability import audit
-from crossdock.workflows.declared import answers, repository, trial
+from crossdock.workflows.declared import answers, executions, mappings, repository, trial
+from crossdock.workflows.declared.model import Workflow
 from crossdock.workflows.declared.ports import Catalog
 from crossdock.workflows.declared.repository import Deployment, StoredVersion
 from crossdock.workflows.declared.trial_model import Trial, TrialState
@@ -150,11 +151,8 @@ def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None
     found = validate(stored.definition, catalog)
     if found.findings:
         raise Conflict(str(InvalidWorkflow(f"Version {stored.version} of {workflow_id}", found.findings)))
-    if found.workflow is not None and (by_webhook := [each for each in found.workflow.triggers if each.webhook]):
-        raise Conflict(
-            f"{by_webhook[0].at}: this hub does not start workflows by a webhook of their own yet. Have an integration receive it, "
-            "and start the workflow by its event"
-        )
+    if found.workflow is not None:
+        _refuse_triggers(found.workflow)
     with store.transaction() as work:
         repository.lock_deployments(work)
         for known in repository.deployments(work, [workflow_id]):
@@ -165,3 +163,41 @@ def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None
         audit.add(work, actor=actor, act="workflow.deploy", subject=f"workflow/{workflow_id}", detail=detail)
         (deployed,) = repository.deployments(work, [workflow_id])
     return deployed
+
+
+def undeploy(store: Store, workflow_id: str, *, actor: str) -> None:
+    """
+    Have no new execution begin; those that run go on to their end. Doing it again changes nothing.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    versions(store, workflow_id)
+    with store.transaction() as work:
+        repository.lock_deployments(work)
+        if (version := repository.undeploy(work, workflow_id)) is not None:
+            detail = {"version": version}
+            audit.add(work, actor=actor, act="workflow.undeploy", subject=f"workflow/{workflow_id}", detail=detail)
+
+
+def _refuse_triggers(workflow: Workflow) -> None:
+    """Refuse triggers by which the workflow could not be started."""
+    by_cron = [trigger for trigger in workflow.triggers if trigger.cron is not None]
+    for trigger in workflow.triggers:
+        if trigger.webhook is not None:
+            raise Conflict(
+                f"{trigger.at}: this hub does not start workflows by a webhook of their own yet. Have an integration receive it, "
+                "and start the workflow by its event"
+            )
+    if len(by_cron) > 1:
+        raise Conflict(
+            f"{by_cron[1].at}: a DAG has one schedule. Write both times as one, or declare a second workflow"
+        )
+    for trigger in by_cron:
+        try:
+            executions.params_of(workflow, mappings.mapped(dict(trigger.given), {}))
+        except BadRequest as error:
+            raise Conflict(
+                f"{trigger.at}/with: a schedule has no event, and gives the params by itself: {error}"
+            ) from error

@@ -7,14 +7,13 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from crossdock.core.errors import Conflict
 from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.events.model import Event
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.events import WORKFLOW_FAILED, WorkflowFailed
-from crossdock.workflows.declared.executions import Flows, StepFailedForGood
+from crossdock.workflows.declared.executions import Flows, State, Status, StepFailedForGood
 
 log = logger(__name__)
 
@@ -47,27 +46,29 @@ class FailedExecutions:
     def _retry(self, store: Store, event: Event) -> None:
         failed = _decode(event.data)
         with store.transaction() as work:
-            is_replay = dead_letters.is_there(work, FAILED_EXECUTIONS, event, cause=StepFailedForGood.__name__)
+            is_replay = dead_letters.waits_for_person(work, FAILED_EXECUTIONS, event)
+            now = executions.status(work, self._flows, failed.execution_id)
         if not is_replay:
             raise StepFailedForGood(f"{failed.workflow_id}: {failed.step} failed for good: {failed.message}")
-        try:
-            executions.retry(
-                store,
-                self._flows,
-                failed.execution_id,
-                newest=False,
-                params=failed.params,
-                run_id=f"replay__{event.id}",
-                reason=f"dead letter of event {event.id}",
-                actor="replay",
-            )
-        except Conflict as conflict:
-            if not self._goes_on(store, failed.execution_id):
-                raise
-            log.info("%s goes on already: %s", failed.execution_id, conflict)
+        if not _is_of_this_failure(now, failed):
+            # Somebody has retried it otherwise, or this runs a second time.
+            log.info("%s is %s: its failure at %s is over", failed.execution_id, now.state, failed.step)
+            return
+        same = failed.params == dict(now.execution.input)
+        executions.retry(
+            store,
+            self._flows,
+            failed.execution_id,
+            newest=False,
+            params=None if same else failed.params,
+            reason=f"dead letter of event {event.id}",
+            actor="replay",
+        )
 
-    def _goes_on(self, store: Store, execution_id: str) -> bool:
-        """Whether somebody has retried it otherwise, or this runs a second time."""
-        with store.transaction() as work:
-            found = executions.status(work, self._flows, execution_id)
-        return found.state in (executions.State.RUNNING, executions.State.COMPLETED)
+
+def _is_of_this_failure(now: Status, failed: WorkflowFailed) -> bool:
+    """Whether the execution still stands where it failed."""
+    if now.state is not State.FAILED:
+        return False
+    waits_for = now.execution.waits_for
+    return waits_for is None or waits_for.partition(":")[0] == failed.step

@@ -35,16 +35,17 @@ class WorkflowTriggers:
             BadRequest: the params that a trigger gives are not valid: the event is a dead letter.
 
         """
+        seen = [(event, document_of(event)) for event in events]
+        executions.hear(work, [(event.at, document) for event, document in seen])
         deployed = [
-            self._flows.of(work, flow_name(each.workflow_id, each.version)).workflow
-            for each in repository.deployments(work)
+            (self._flows.of(work, flow_name(name, version)).workflow, since)
+            for name, version, since in repository.deployed_since(work)
         ]
-        for event in events:
-            seen = document_of(event)
-            for workflow in deployed:
-                if (trigger := _trigger_of(workflow, seen)) is not None:
-                    self._start(work, workflow, trigger, event, seen)
-        executions.hear(work, [document_of(event) for event in events])
+        for event, document in seen:
+            for workflow, since in deployed:
+                trigger = _trigger_of(workflow, document) if event.at >= since else None
+                if trigger is not None:
+                    self._start(work, workflow, trigger, event, document)
 
     def _start(self, work: Work, workflow: Workflow, trigger: Trigger, event: Event, seen: Document) -> None:
         params: dict[str, Any] = mappings.mapped(dict(trigger.given), {"event": seen})
