@@ -117,6 +117,7 @@ REACHES = {
     "bench_growth.py": {"bench"},
     "bench_orders.py": {"bench"},
     "bench_faults.py": {"bench"},
+    "bench_pages.py": {"bench", "db"},  # fills the database of its own stack
     "bench_restore.py": {"bench"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
