@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from crossdock.app.services import services
+from crossdock.app.subscribers import subscribers
 from crossdock.bench.pages.fill import Size, fill, ids
 from crossdock.bench.pages.visit import PAGES, filled
 from crossdock.db.database import Store
+from crossdock.events.delivery import consumer_leases
 from tests.shop import query
 from tests.web.conftest import Visitor
 
@@ -31,6 +34,14 @@ SMALL = (
 @pytest.fixture
 def grown(hub_store: Store) -> Store:
     fill(hub_store, SIZE, lambda _: None)
+    # A subscriber that was never started has all of them before it: so many are looked at, and no more.
+    with hub_store.transaction() as work:
+        for name in subscribers(services()):
+            consumer_leases.register(work, name, 2)
+        work.execute(
+            "UPDATE event_consumer SET (epoch, xid, position) = (SELECT epoch, xid, position FROM event"
+            " ORDER BY epoch DESC, xid DESC, position DESC LIMIT 1)"
+        )
     return hub_store
 
 
