@@ -21,7 +21,7 @@ from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 from tests.web.browser import Screen, chromium, needs_chromium, screen_of
 from tests.web.hostile import ATTRIBUTE, SCRIPT
-from tests.web.test_other_pages import SHOP
+from tests.web.test_other_pages import DEAD_LETTER, SHOP
 from tests.web.test_quarantine import CAUSE, deliver, rejected, states
 
 pytestmark = needs_chromium
@@ -30,32 +30,33 @@ PICTURES = Path(__file__).parents[2] / "docs/images"
 #: Page → the name of its picture.
 SHOWN = {
     "/overview": "overview",
-    "/runs": None,
+    "/runs": "runs",
     "/runs/{run}": "run",
     "/runs/{run}/rows": None,
     "/dag-run?dag_id=none&run_id=none": None,
     "/quarantine": "quarantine",
     "/quarantine/{item}": "quarantine-record",
-    "/dead-letters": None,
-    "/events": None,
+    "/dead-letters": "dead-letters",
+    "/dead-letters/1": None,
+    "/events": "events",
     "/events/1-1": "event",
     "/event-delivery": None,
     "/event-volumes": None,
     "/event-replay?count=true": None,
-    "/orders": None,
+    "/orders": "orders",
     "/orders/{order}": "order",
-    "/decisions": None,
-    "/integrations": None,
+    "/decisions": "decisions",
+    "/integrations": "integrations",
     "/integrations/shop_eu": None,
     "/integrations/shop_eu/change": None,
     "/integrations/shop_eu/rotate": None,
     "/new-integration": None,
-    "/new-integration/commercetools": None,
+    "/new-integration/commercetools": "add-integration",
     "/declaration-preview": None,
     "/alerts": "alerts",
     "/alert-mutes": None,
     "/alert-routes": None,
-    "/audit": None,
+    "/audit": "audit",
     "/replays": None,
     "/nothing": None,
 }
@@ -98,6 +99,7 @@ def busy(pages: Hub, hub_store: Store) -> Store:
         "INSERT INTO alert (kind, subject, message, records, integration, at) VALUES ('breaker_open', 'stripe_eu', "
         "'Stripe EU: 8 calls in a row failed (HTTP 503)', 8, 'stripe_eu', now() - interval '12 minutes') RETURNING 1",
     )
+    query(hub_store, DEAD_LETTER)
     waiting(pages)
     return hub_store
 
