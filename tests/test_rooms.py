@@ -117,6 +117,7 @@ REACHES = {
     "bench_growth.py": {"bench"},
     "bench_orders.py": {"bench"},
     "bench_faults.py": {"bench"},
+    "bench_pages.py": {"bench", "db"},  # fills the database of its own stack
     "bench_restore.py": {"bench"},
     "bench_workflows.py": {"bench"},
     "bench_pages.py": {"bench", "db"},

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from crossdock.db.database import Store
+from crossdock.maintenance.alerting.rows import AlertRow
+from crossdock.maintenance.alerting.texts import cause_of
 from tests.api.conftest import Hub
 from tests.api.test_decisions import waiting
 from tests.shop import query
@@ -18,7 +21,7 @@ from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 from tests.web.browser import Screen, chromium, needs_chromium, screen_of
 from tests.web.hostile import ATTRIBUTE, SCRIPT
-from tests.web.test_other_pages import SHOP
+from tests.web.test_other_pages import DEAD_LETTER, SHOP
 from tests.web.test_quarantine import CAUSE, deliver, rejected, states
 
 pytestmark = needs_chromium
@@ -27,32 +30,33 @@ PICTURES = Path(__file__).parents[2] / "docs/images"
 #: Page → the name of its picture.
 SHOWN = {
     "/overview": "overview",
-    "/runs": None,
+    "/runs": "runs",
     "/runs/{run}": "run",
     "/runs/{run}/rows": None,
     "/dag-run?dag_id=none&run_id=none": None,
     "/quarantine": "quarantine",
     "/quarantine/{item}": "quarantine-record",
-    "/dead-letters": None,
-    "/events": None,
+    "/dead-letters": "dead-letters",
+    "/dead-letters/1": None,
+    "/events": "events",
     "/events/1-1": "event",
     "/event-delivery": None,
     "/event-volumes": None,
     "/event-replay?count=true": None,
-    "/orders": None,
+    "/orders": "orders",
     "/orders/{order}": "order",
-    "/decisions": None,
-    "/integrations": None,
+    "/decisions": "decisions",
+    "/integrations": "integrations",
     "/integrations/shop_eu": None,
     "/integrations/shop_eu/change": None,
     "/integrations/shop_eu/rotate": None,
     "/new-integration": None,
-    "/new-integration/commercetools": None,
+    "/new-integration/commercetools": "add-integration",
     "/declaration-preview": None,
     "/alerts": "alerts",
     "/alert-mutes": None,
     "/alert-routes": None,
-    "/audit": None,
+    "/audit": "audit",
     "/replays": None,
     "/nothing": None,
 }
@@ -95,6 +99,7 @@ def busy(pages: Hub, hub_store: Store) -> Store:
         "INSERT INTO alert (kind, subject, message, records, integration, at) VALUES ('breaker_open', 'stripe_eu', "
         "'Stripe EU: 8 calls in a row failed (HTTP 503)', 8, 'stripe_eu', now() - interval '12 minutes') RETURNING 1",
     )
+    query(hub_store, DEAD_LETTER)
     waiting(pages)
     return hub_store
 
@@ -158,11 +163,18 @@ def test_the_pictures_of_the_docs_are_taken(busy: Store, pages: Hub, browser: Br
     assert min(taken.values()) > 10_000
 
 
+def link_of_the_message(hub: Hub) -> str:
+    """The link that an alert of rejected rows has."""
+    stream = "commercetools.inventory"
+    alert = AlertRow(alert_id=1, kind="rows_rejected", subject=stream, message="m", at=datetime.now(UTC), stream=stream)
+    return cause_of(alert, hub.url).link
+
+
 class TestFiveHundredRecords:
     def test_they_are_fixed_and_replayed_in_four_clicks(self, hub_store: Store, otto_sees: Screen) -> None:
         """From the link in a message on: open one, change it, see what that would do for all, and do it."""
         rejected(hub_store, *(f"{number:03}" for number in range(500)))
-        otto_sees.open(CAUSE)
+        otto_sees.page.goto(link_of_the_message(otto_sees.hub))
         otto_sees.click("SKU-000", role="link")
         record = otto_sees.page.get_by_label("The record, as the source would send it")
         record.fill(record.input_value().replace('"quantityOnStock": 3', '"quantityOnStock": 12'))
@@ -190,6 +202,15 @@ class TestFiveHundredRecords:
         assert query(hub_store, "SELECT state FROM event_replay") == [("stopped",)]
 
 
+#: Marks what a person can act on, and counts it. Bars of runs repeat the links of the list of runs.
+MARK_ALL = """() => {
+  const all = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, [tabindex="0"]')];
+  const shown = all.filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0);
+  for (const one of shown) one.setAttribute('data-wanted', '');
+  return shown.length;
+}"""
+
+
 class TestTheKeyboard:
     def test_the_first_key_skips_the_navigation(self, busy: Store, otto_sees: Screen) -> None:  # noqa: ARG002  runs to list
         otto_sees.open("/runs")
@@ -199,6 +220,20 @@ class TestTheKeyboard:
         otto_sees.page.keyboard.press("Tab")
 
         assert otto_sees.page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+    def test_everything_on_each_page_is_reached(self, busy: Store, otto_sees: Screen) -> None:
+        """Nobody needs a mouse at night: Tab comes to each link, field and button, and nothing holds it."""
+        missed = {}
+        for path in paths(busy):
+            otto_sees.open(path)
+            wanted = otto_sees.page.evaluate(MARK_ALL)
+            for _ in range(wanted + 1):
+                otto_sees.page.keyboard.press("Tab")
+                otto_sees.page.evaluate("document.activeElement?.removeAttribute('data-wanted')")
+            if left := otto_sees.page.locator("[data-wanted]").evaluate_all("all => all.map((one) => one.outerHTML)"):
+                missed[path] = left
+
+        assert missed == {}
 
     def test_a_slash_goes_to_the_filters(self, busy: Store, otto_sees: Screen) -> None:  # noqa: ARG002
         otto_sees.open("/runs")

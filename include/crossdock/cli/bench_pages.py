@@ -27,7 +27,7 @@ def bench_pages(
     events: Annotated[int, typer.Option(min=5_000, help="Events in the store.")] = 1_000_000,
     runs: Annotated[int, typer.Option(min=1_000, help="Runs in the ledger.")] = 10_000,
     rate: Annotated[float, typer.Option(min=0.1, help="Pages a second.")] = 5,
-    rounds: Annotated[int, typer.Option(min=2, help="How often each page is opened.")] = 30,
+    rounds: Annotated[int, typer.Option(min=2, help="How often each page is opened.")] = 60,
     out: Out = None,
     as_json: Json = False,
 ) -> None:

@@ -382,6 +382,8 @@ def newest(work: Work, selection: Selection, *, limit: int, is_brief: bool = Fal
     if selection.correlation_id is not None or selection.key is not None:
         work.execute(_BY_KEY)
         statement = _NEWEST_OF_RUN
+    else:
+        work.execute(_IN_ORDER)
     if is_brief:
         statement = statement.replace(b"data::text", BRIEF_DATA.encode())
     rows = cursor_of(work).execute(statement, _values(work, selection, limit)).fetchall()

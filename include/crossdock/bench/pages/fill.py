@@ -101,11 +101,11 @@ def fill(store: Store, size: Size, say: Say) -> None:
     for statement in (_DEAD_LETTERS, _ALERTS, _AUDIT):
         with store.transaction() as work:
             work.execute(statement)
-    _at_rest(store)
+    _count_and_analyse(store)
     say("Counted and analysed")
 
 
-def _at_rest(store: Store) -> None:
+def _count_and_analyse(store: Store) -> None:
     number = 1
     while number:
         with store.transaction() as work:

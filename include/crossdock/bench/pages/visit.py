@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
-from statistics import quantiles
+from statistics import median, quantiles
 from threading import local
 
 import msgspec
@@ -75,7 +75,18 @@ class PagesOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tables(self) -> list[Table]:
-        return [goals_table(self.goals)]
+        return [
+            goals_table(self.goals),
+            Table(
+                "Milliseconds",
+                ["page", "least", "median", "P95", "most"],
+                [
+                    [page, *(f"{figure:.0f}" for figure in (min(found), median(found), _p95(found), max(found)))]
+                    for page, found in self.took_ms.items()
+                ],
+                "A pause of the whole server counts for every page that was open then: with few rounds, that is the P95.",
+            ),
+        ]
 
     @property
     def page(self) -> str:
