@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from crossdock.api.airflow_lookups import Remembered, existing
 from crossdock.api.bulkhead import work_of
+from crossdock.api.definitions import start_run, workflows_changed
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.pagination import RowCursor, cursor_at, cursor_like, cursor_of_row, place_of_row, position_of
 from crossdock.api.problems import Problem, title
@@ -38,8 +39,10 @@ __all__ = [
     "place_of_row",
     "position_of",
     "problem_of",
+    "start_run",
     "strict_json",
     "title",
+    "workflows_changed",
 ]
 
 #: Where the database is changes hardly ever, so that the last answer is good for a day without Airflow's database.

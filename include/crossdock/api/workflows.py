@@ -14,21 +14,20 @@ from pydantic import BaseModel, Field
 from crossdock.api.access import guard
 from crossdock.api.definitions import start_run, workflows_changed
 from crossdock.api.dependencies import OpenStore
-from crossdock.api.executions import flows
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, not_there
+from crossdock.app import workflow_requests
 from crossdock.app.workflow_catalog import WorkflowCatalog, registered
 from crossdock.core.ids import workflow_dag
 from crossdock.core.roles import Caller, Role
-from crossdock.workflows.declared import executions, repository, service
+from crossdock.workflows.declared import repository, service
 from crossdock.workflows.declared.answers import Status
 from crossdock.workflows.declared.executions import State
 from crossdock.workflows.declared.repository import StoredVersion
 from crossdock.workflows.declared.trial_model import StepState, TrialState
-from crossdock.workflows.model import Driver
 
 router = Router(prefix="/workflows", tags=["workflows"])
 
@@ -253,12 +252,9 @@ def execute_workflow(
 
     def effect() -> StartedDocument:
         run_id = f"api__{uuid4().hex}"
-        with store.transaction() as work:
-            started = executions.execute(
-                work, flows(), workflow_id, body.params, run_id=run_id, driver=Driver.DAG, actor=caller.actor
-            )
-        if not start_run(workflow_dag(workflow_id), run_id, started.input, by=caller.name):
-            executions.go_on_without_run(store, started.execution_id)
+        started = workflow_requests.execute(
+            store, workflow_id, body.params, run_id=run_id, caller=caller, start_run=start_run
+        )
         return StartedDocument(execution_id=started.execution_id, dag_run_id=run_id, state=State.RUNNING)
 
     return request.once(effect, lambda started: {"Location": f"/hub/v1/executions/{started.execution_id}/status"})

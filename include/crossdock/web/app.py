@@ -22,12 +22,15 @@ from crossdock.web import (
     dead_letters,
     decisions,
     events,
+    executions,
     integrations,
     orders,
     overview,
     quarantine,
     replays,
     runs,
+    workflow_editor,
+    workflows,
 )
 from crossdock.web.page import show
 
@@ -42,6 +45,9 @@ _SUBJECTS = (
     replays,
     events,
     orders,
+    workflows,
+    workflow_editor,
+    executions,
     decisions,
     integrations,
     alerts,
@@ -62,6 +68,8 @@ _PAGES = {
     HintId.RESUME_INTEGRATION: ("integrations", "{subject}"),
     HintId.LIST_ATTEMPTS: ("decisions",),
     HintId.LIST_PAYMENTS: ("decisions",),
+    HintId.TEST_WORKFLOW: ("workflows", "{subject}", "test"),
+    HintId.DEPLOY_WORKFLOW: ("workflows", "{subject}", "deploy"),
 }
 
 #: No script and no style but ours: a script in a page would have the session's token. `same-origin` and not `no-referrer`, with

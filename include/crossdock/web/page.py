@@ -38,13 +38,21 @@ NAVIGATION = (
     Entry("quarantine", "Quarantine"),
     Entry("events", "Events"),
     Entry("orders", "Orders"),
+    Entry("workflows", "Workflows"),
     Entry("decisions", "Decisions"),
     Entry("integrations", "Integrations"),
     Entry("alerts", "Alerts"),
     Entry("audit", "Audit"),
 )
 #: First segment of an address → the entry of the navigation that it stands under, where that has another name.
-_UNDER = {"dead-letters": "quarantine", "replays": "quarantine", "quarantine-previews": "quarantine", "dag-run": "runs"}
+_UNDER = {
+    "dead-letters": "quarantine",
+    "replays": "quarantine",
+    "quarantine-previews": "quarantine",
+    "dag-run": "runs",
+    "executions": "workflows",
+    "workflow-editor": "workflows",
+}
 
 
 def show(
@@ -62,6 +70,8 @@ def show(
         "navigation": NAVIGATION,
         "caller": caller,
         "may_operate": caller is not None and Role.OPERATOR in caller.roles,
+        "may_define": caller is not None and Role.DEVELOPER in caller.roles,
+        "may_execute": caller is not None and Role.USER in caller.roles,
         "field": FIELD,
         "token": token_of(request) if caller else "",
         "now": datetime.now(UTC),
