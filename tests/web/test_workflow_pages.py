@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
-from xml.etree import ElementTree
 
 import pytest
 
@@ -22,7 +21,10 @@ from tests.web.test_quarantine import text_of
 from tests.web.workflows import PAYMENT, REFUND, SECOND, SMALL, add, executed, waiting
 
 LOOKED_UP = f"look_up: [{{output: {json.dumps(PAYMENT)}}}]\n"
-REFUSED = {"pay_back": [Answer(Status.FAILED, message="Stripe is away")] * 10}
+#: All is undone; or nobody knows, and a person has to decide.
+FAILED, UNKNOWN = (
+    {"pay_back": [Answer(status, message="Stripe is away")] * 10} for status in (Status.FAILED, Status.UNKNOWN)
+)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ class TestTheListOfWorkflows:
     def test_each_has_its_versions_and_its_last_executions(self, hub_store: Store, vera: Visitor) -> None:
         add(hub_store)
         executed(hub_store)
-        executed(hub_store, answers=REFUSED, run_id="run_2")
+        executed(hub_store, answers=FAILED, run_id="run_2")
         add(hub_store, SECOND, deploys=False)
         page = text_of(vera.get("/workflows"))
 
@@ -262,7 +264,7 @@ class TestExecute:
 class TestExecutions:
     def test_filters_stand_in_the_address(self, hub_store: Store, vera: Visitor) -> None:
         add(hub_store)
-        good, bad = executed(hub_store), executed(hub_store, answers=REFUSED, run_id="run_2")
+        good, bad = executed(hub_store), executed(hub_store, answers=FAILED, run_id="run_2")
 
         def listed(path: str) -> set[str]:
             return set(re.findall(r"/executions/(exe_\w+)", vera.get(path)))
@@ -276,7 +278,7 @@ class TestExecutions:
         self, hub_store: Store, vera: Visitor
     ) -> None:
         add(hub_store)
-        failed = executed(hub_store, answers=REFUSED)
+        failed = executed(hub_store, answers=UNKNOWN)
         html = vera.get(f"/executions/{failed.execution_id}")
         page = text_of(html)
 
@@ -322,7 +324,7 @@ class TestExecutions:
 
     def test_its_dead_letter_is_linked_and_leads_back(self, hub_store: Store, otto: Visitor) -> None:
         add(hub_store)
-        failed = executed(hub_store, answers=REFUSED)
+        failed = executed(hub_store, answers=FAILED)
         letter = dead_letter(hub_store, failed.execution_id)
 
         assert f"/dead-letters/{letter}" in otto.get(f"/executions/{failed.execution_id}")
@@ -338,7 +340,7 @@ class TestExecutions:
 
     def test_one_is_retried_with_other_params_and_the_deployed_version(self, hub_store: Store, otto: Visitor) -> None:
         add(hub_store)
-        failed = executed(hub_store, answers=REFUSED)
+        failed = executed(hub_store, answers=UNKNOWN)
         add(hub_store, SECOND)
         otto.post(
             f"/executions/{failed.execution_id}",
@@ -351,6 +353,17 @@ class TestExecutions:
         assert otto.status == 303
         assert query(hub_store, "SELECT flow, input->>'reference', waits_for FROM execution") == [
             ("workflow.refund_with_approval.v2", "R-2", None)
+        ]
+
+    def test_one_that_was_undone_begins_anew(self, hub_store: Store, otto: Visitor) -> None:
+        add(hub_store)
+        failed = executed(hub_store, answers=FAILED)
+        page = otto.post(f"/executions/{failed.execution_id}", "/retry", reason="it answers again")
+
+        assert failed.execution_id not in page
+        assert query(hub_store, "SELECT flow, subject LIKE '%%/retry\\_\\_%%' FROM execution ORDER BY created_at") == [
+            ("workflow.refund_with_approval.v1", False),
+            ("workflow.refund_with_approval.v1", True),
         ]
 
     def test_a_viewer_is_offered_nothing(self, hub_store: Store, vera: Visitor) -> None:
@@ -384,7 +397,7 @@ class TestHostileText:
             f"params: {{p1: {{type: string, title: {said}, description: {said}, default: {said}, examples: [{said}]}}}}\n"
             f"do:\n  - id: ask\n    decide: {{question: {said}, options: [aa, bb]}}\n    timeout: 1d\n"
             f"  - id: choose\n    switch: [{{when: {json.dumps(f'params.p1 == {said}')}, do: [{{id: w1, wait: 1s}}]}}]\n"
-            f"  - {{id: no, if: 'false', raise: {said}}}\n"
+            f"  - {{id: stop, if: 'false', raise: {said}}}\n"
         )
         pages = [
             check(dora, definition),
@@ -399,9 +412,8 @@ class TestHostileText:
         pages += [otto.get("/workflows"), otto.get(f"/executions/{found.execution_id}"), otto.get("/executions")]
 
         for page in pages:
-            assert "owned" not in re.sub(r"&[#\w]+;", "", page) or text not in page
             assert text not in page
-        assert unescape(pages[-2]).count(text) > 3
+        assert text in unescape(pages[-2])
 
 
 class TestTheGraph:
@@ -437,13 +449,6 @@ class TestTheGraph:
         assert len(heads) >= len(drawn.nodes) - 2
         for ((x, y),) in heads:
             assert (float(x), float(y) + 4) in tops or ("otherwise" in {edge.about for edge in drawn.edges})
-
-    def test_it_is_well_formed(self, hub_store: Store, vera: Visitor) -> None:
-        add(hub_store)
-        html = vera.get("/workflows/refund_with_approval").partition('class="graph"')[2]
-        svg = "<svg" + html.partition("<svg")[2].partition("</svg>")[0] + "</svg>"
-
-        assert ElementTree.fromstring(svg).tag == "svg"
 
 
 NESTED = """

@@ -82,4 +82,5 @@ def waiting(store: Store, *, run_id: str = "run_2") -> Execution:
 def _flows(store: Store, begun: Execution, answers: dict[str, list[Answer]]) -> Flows:
     workflow_id, version = version_in(begun.flow) or ("", 0)
     stored = service.version_of(store, workflow_id, version)
-    return flows_of(Systems({"look_up": [Answer(output=PAYMENT)], **answers}), read(stored.definition))
+    given = {"look_up": [Answer(output=PAYMENT)], **answers}
+    return flows_of(Systems({name: list(tries) for name, tries in given.items()}), read(stored.definition))
