@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from crossdock import web
 from crossdock.app.workflows import read
 from crossdock.db.database import Store
 from crossdock.web.workflow_graph import graph_of
@@ -21,6 +24,7 @@ from tests.web.test_quarantine import text_of
 from tests.web.workflows import PAYMENT, REFUND, SECOND, SMALL, add, executed, waiting
 
 LOOKED_UP = f"look_up: [{{output: {json.dumps(PAYMENT)}}}]\n"
+WORKFLOWS = Path(__file__).parents[2] / "docs/workflows"
 #: All is undone; or nobody knows, and a person has to decide.
 FAILED, UNKNOWN = (
     {"pay_back": [Answer(status, message="Stripe is away")] * 10} for status in (Status.FAILED, Status.UNKNOWN)
@@ -157,6 +161,10 @@ def save(visitor: Visitor, page: str, text: str | None = None) -> str:
     return visitor.post(page, "/pages/workflows", definition=typed.replace("\n", "\r\n"))
 
 
+def test_the_script_of_the_editor_stays_small() -> None:
+    assert len((Path(web.__file__).parent / "static/workflow-editor.js").read_bytes()) <= 8 * 1024
+
+
 class TestTheTestRun:
     def test_each_step_is_shown_with_its_expressions_and_answers(self, hub_store: Store, dora: Visitor) -> None:
         add(hub_store, deploys=False)
@@ -262,7 +270,7 @@ class TestExecute:
 
 
 class TestExecutions:
-    def test_filters_stand_in_the_address(self, hub_store: Store, vera: Visitor) -> None:
+    def test_filters_stand_in_the_address(self, pages: Hub, hub_store: Store, vera: Visitor) -> None:
         add(hub_store)
         good, bad = executed(hub_store), executed(hub_store, answers=FAILED, run_id="run_2")
 
@@ -272,6 +280,8 @@ class TestExecutions:
         assert listed("/executions") == {good.execution_id, bad.execution_id}
         assert listed("/executions?workflow_id=&state=COMPLETED") == {good.execution_id}
         assert listed("/executions?workflow_id=refund_with_approval&state=FAILED") == {bad.execution_id}
+        of_api = pages.call("GET", "/v1/executions?state=FAILED", "vera").json()["executions"]
+        assert [each["execution_id"] for each in of_api] == [bad.execution_id]
         assert listed("/executions?state=RUNNING") == listed("/executions?state=CANCELLED") == set()
 
     def test_one_shows_each_step_with_its_tries_and_leads_to_its_question(
@@ -432,6 +442,8 @@ class TestTheGraph:
             "a1",
             "b1",
             "b2",
+            "v1",
+            "v2",
             "each",
             "w1",
             "f1",
@@ -441,14 +453,34 @@ class TestTheGraph:
             "h1",
         }
 
-    def test_every_way_ends_at_a_step_or_the_end(self) -> None:
+    def test_every_way_ends_at_a_step_or_where_a_way_leads_by(self) -> None:
         drawn = graph_of(read(NESTED))
-        tops = {(node.x + 112, node.y) for node in drawn.nodes}
-        heads = [re.findall(r"H([\d.]+)V([\d.]+)$", edge.path) for edge in drawn.edges if not edge.is_jump]
+        tops = {(node.x + 112, node.y - 4) for node in drawn.nodes}
+        ends = {corners(edge.path)[-1] for edge in drawn.edges if not edge.is_jump}
 
-        assert len(heads) >= len(drawn.nodes) - 2
-        for ((x, y),) in heads:
-            assert (float(x), float(y) + 4) in tops or ("otherwise" in {edge.about for edge in drawn.edges})
+        assert len(ends - tops) == 1, "no case of the switch may be taken"
+        reached = {node.step for node in drawn.nodes if (node.x + 112, node.y - 4) in ends}
+        assert reached == {node.step for node in drawn.nodes} - {"h1"}, "a handler is named by its step"
+
+    @pytest.mark.parametrize("name", ["nested", "order_flow", "refund_with_approval"])
+    def test_no_way_crosses_a_step(self, name: str) -> None:
+        drawn = graph_of(read(NESTED if name == "nested" else (WORKFLOWS / f"{name}.yaml").read_text()))
+
+        for edge in drawn.edges:
+            for (x1, y1), (x2, y2) in pairwise(corners(edge.path)):
+                for node in drawn.nodes:
+                    is_beside = max(x1, x2) <= node.x or min(x1, x2) >= node.x + 224
+                    is_apart = max(y1, y2) <= node.y or min(y1, y2) >= node.y + node.height
+                    assert is_beside or is_apart, f"{edge.path} crosses {node.step}"
+
+
+def corners(path: str) -> list[tuple[float, float]]:
+    """Read the corners of a path of straight lines."""
+    found: list[tuple[float, float]] = []
+    for kind, at, other in re.findall(r"([MHV])([-\d.]+)(?: ([-\d.]+))?", path):
+        last = found[-1] if found else (0.0, 0.0)
+        found.append({"M": (float(at), float(other or 0)), "H": (float(at), last[1]), "V": (last[0], float(at))}[kind])
+    return found
 
 
 NESTED = """
@@ -464,7 +496,8 @@ do:
       - when: "false"
         do:
           - {id: b1, if: "true", wait: 1s, then: each}
-          - {id: b2, wait: 1s}
+          - id: b2
+            fork: {branches: {v: {do: [{id: v1, wait: 1s}]}, w: {do: [{id: v2, wait: 1s}]}}}
           - id: each
             for: {each: item, in: "[]", at_most: 3}
             do: [{id: w1, wait: 1s}]

@@ -92,6 +92,8 @@ class _Exit(NamedTuple):
     x: float
     y: float
     label: str = ""
+    #: Several begin here, each to a column of its own: they part at once. Others lead straight down, and turn before the next step.
+    is_split: bool = False
 
 
 @dataclass
@@ -150,7 +152,7 @@ class _Drawing:
             top += _size_of(step).height + _GAP
         for step in block.steps:
             if step.then is not None and step.then != END and step.then in tops:
-                self._jump(step, tops[step.id], tops[step.then], center)
+                self._jump(step, tops[step.id], tops[step.then], center, center + _steps_across(block) / 2 + 8)
         return exits
 
     def _step(self, step: Step, center: float, top: float) -> list[_Exit]:
@@ -187,38 +189,34 @@ class _Drawing:
         exits = []
         for (label, block), size in zip(columns, sizes, strict=True):
             middle = left + size.width / 2
-            exits += self.block(block, middle, top + _GAP + _LABEL, [_Exit(center, top, label)])
+            exits += self.block(block, middle, top + _GAP + _LABEL, [_Exit(center, top, label, is_split=True)])
             left += size.width + _BESIDE
         if is_open:
             aside, bottom = left + _BYPASS / 2, top + _GAP + _LABEL + max((size.height for size in sizes), default=0)
-            self._join([_Exit(center, top, "otherwise")], aside, bottom, has_head=False)
+            self._join([_Exit(center, top, "otherwise", is_split=True)], aside, bottom, has_head=False)
             exits.append(_Exit(aside, bottom))
         return exits
 
     def _join(self, exits: Sequence[_Exit], x: float, y: float, *, has_head: bool = True) -> None:
         """Draw the ways that lead to the top of a step."""
+        end = y - (4 if has_head else 0)
         for left in exits:
-            turn = left.y + _GAP / 2 if left.label else y - _GAP / 2
-            path = f"M{left.x:g} {left.y:g}V{turn:g}H{x:g}V{y - (4 if has_head else 0):g}"
-            self.graph.edges.append(
-                Edge(path, _short(left.label, _LONGEST_LABEL), left.label, x + 6, left.y + _GAP / 2 + 14)
-                if left.label
-                else Edge(path)
-            )
+            turn = left.y + _GAP / 2 if left.is_split else y - _GAP / 2
+            path = f"M{left.x:g} {left.y:g}V{turn:g}H{x:g}V{end:g}"
+            label_x, label_y = (x, left.y + _GAP / 2 + 14) if left.is_split else (left.x, left.y + 14)
+            self.graph.edges.append(Edge(path, _short(left.label, _LONGEST_LABEL), left.label, label_x + 6, label_y))
 
-    def _jump(self, step: Step, top: float, to: float, center: float) -> None:
+    def _jump(self, step: Step, top: float, to: float, center: float, aside: float) -> None:
         """Draw `then`: past the steps between, on their right."""
         x, y, end = center + NODE_WIDTH / 2, top + NODE_HEIGHT / 2, to + NODE_HEIGHT / 2
-        about = f"then {step.then}"
-        path = f"M{x:g} {y:g}H{x + 10:g}V{end:g}H{x + 4:g}"
-        self.graph.edges.append(Edge(path, "", about, is_jump=True))
+        path = f"M{x:g} {y:g}H{aside:g}V{end:g}H{x + 4:g}"
+        self.graph.edges.append(Edge(path, "", f"then {step.then}", is_jump=True))
 
     def _node(self, step: Step, center: float, top: float) -> None:
         kind, detail = _said(step)
         marks = _marks(step)
-        about = [step.id, f"{kind}: {detail}" if detail else kind, *marks]
-        if step.condition:
-            about.insert(1, f"if {step.condition}")
+        conditions = [f"if {step.condition}"] if step.condition else []
+        about = [step.id, *conditions, f"{kind}: {detail}" if detail else kind, *marks]
         self.graph.nodes.append(
             Node(
                 step=step.id,
@@ -228,7 +226,7 @@ class _Drawing:
                 height=NODE_HEIGHT,
                 title=_short(step.id or "?", _LONGEST_TITLE),
                 detail=_short(detail or kind, _LONGEST_DETAIL),
-                marks=_short(" · ".join(["if", *marks] if step.condition else marks), _LONGEST_DETAIL),
+                marks=_short(" · ".join([*marks, *conditions]), _LONGEST_DETAIL + 4),
                 about="\n".join(about),
                 is_pivot=isinstance(step.does, Call) and step.does.pivot,
                 line=self._line_of(step.at) if self._line_of else None,
@@ -242,25 +240,28 @@ class _Drawing:
 
 
 def _size_of_block(block: Block) -> _Size:
-    sizes = [_size_of(step) for step in block.steps]
-    gaps = _GAP * max(len(sizes) - 1, 0)
-    return _Size(max((size.width for size in sizes), default=NODE_WIDTH), sum(size.height for size in sizes) + gaps)
+    heights = [_size_of(step).height for step in block.steps]
+    # Room for jumps on the right.
+    jumps = 24 if any(step.then not in (None, END) for step in block.steps) else 0
+    return _Size(_steps_across(block) + jumps, sum(heights) + _GAP * max(len(heights) - 1, 0))
+
+
+def _steps_across(block: Block) -> float:
+    return max((_size_of(step).width for step in block.steps), default=NODE_WIDTH)
 
 
 def _size_of(step: Step) -> _Size:
     sizes = [_size_of_block(block) for block in step.blocks]
     tallest = max((size.height for size in sizes), default=0)
-    # Room for a jump on the right.
-    alone = NODE_WIDTH + (24 if step.then else 0)
     match step.does:
         case Switch(cases):
             across = _across(sizes, is_open=all(case.when for case in cases))
-            return _Size(max(alone, across), NODE_HEIGHT + _GAP + _LABEL + tallest)
+            return _Size(max(NODE_WIDTH, across), NODE_HEIGHT + _GAP + _LABEL + tallest)
         case Fork():
-            return _Size(max(alone, _across(sizes, is_open=False)), NODE_HEIGHT + _GAP + _LABEL + tallest)
+            return _Size(max(NODE_WIDTH, _across(sizes, is_open=False)), NODE_HEIGHT + _GAP + _LABEL + tallest)
         case Loop():
-            return _Size(max(alone, sizes[0].width + 2 * _PADDING), NODE_HEIGHT + _GAP + tallest + _PADDING)
-    return _Size(alone, NODE_HEIGHT)
+            return _Size(max(NODE_WIDTH, sizes[0].width + 2 * _PADDING), NODE_HEIGHT + _GAP + tallest + _PADDING)
+    return _Size(NODE_WIDTH, NODE_HEIGHT)
 
 
 def _across(sizes: Sequence[_Size], *, is_open: bool) -> float:

@@ -1,4 +1,4 @@
-// The editor of workflows: line numbers, the caret at a problem's line, and completion. Without it, the text is typed all the same.
+// The editor of workflows: line numbers, the way to a problem's line, completion.
 "use strict";
 (() => {
   const editor = document.querySelector("[data-editor]");
@@ -6,13 +6,12 @@
   const text = editor.querySelector("textarea"), gutter = editor.querySelector(".gutter"), list = editor.querySelector("ul");
   const words = JSON.parse(editor.dataset.words);
   const lineHeight = () => parseFloat(getComputedStyle(text).lineHeight);
-  const MOST = 40;
   // The lines up to the caret.
   const before = () => text.value.slice(0, text.selectionStart).split("\n");
   // As if it were typed: the browser can take it back.
   const insert = (typed) => document.execCommand("insertText", false, typed);
 
-  // Line numbers; those with a problem are marked.
+  // Those with a problem are marked.
   const number = () => {
     const lines = text.value.split("\n").length;
     const wrong = new Set([...document.querySelectorAll("#verdict .findings [data-line]")].map((link) => link.dataset.line));
@@ -26,7 +25,7 @@
     text.rows = lines + 1;
   };
 
-  // A click on a problem, or on a step of the graph, moves the caret to its line.
+  // A click on a problem or a step of the graph.
   const goTo = (line) => {
     const lines = text.value.split("\n");
     const start = lines.slice(0, line - 1).reduce((sum, each) => sum + each.length + 1, 0);
@@ -42,18 +41,18 @@
     goTo(Number(link.dataset.line));
   });
 
-  // What can stand at the caret: [what is typed of it, [word, meaning, what to insert] of each choice].
+  // What can stand at the caret: what is typed of it, and of each choice the word, its meaning, what to insert.
   const indentOf = (line) => line.match(/^ *(- +)?/)[0].length;
   const above = (lines, indent) => {
-    // The field that holds the line: the next one above with less indentation, and its own indentation.
+    // The field that holds the line: it has less indentation.
     for (let at = lines.length - 1; at >= 0; at--) {
-      const found = lines[at].match(/^( *(?:- +)*)([\w]+):/);
+      const found = lines[at].match(/^( *(?:- +)*)(\w+):/);
       if (found && found[1].length < indent) return { name: found[2], at, indent: found[1].length };
     }
     return { name: "", at: -1, indent: -1 };
   };
   const callOf = (lines, from, indent) => {
-    // The action of the step whose `with` is at a line: beside it, above or below.
+    // The action of the step whose `with` is at a line.
     const of = (at) => (lines[at].match(/^ *(?:- +)*call: *([\w.]+)/) || [])[1];
     const isBeside = (at) => !lines[at].trim() || indentOf(lines[at]) >= indent;
     for (let at = from - 1; at >= 0; at--) {
@@ -64,29 +63,29 @@
       if (indentOf(lines[at]) === indent && of(at)) return of(at);
     }
   };
-  const all = (pattern) => [...text.value.matchAll(pattern)].map((found) => found[1]);
+  const NAMES = /^ {2}(\w+):/gm, IDS = /\bid: *(\w+)/g;
+  const all = (pattern, within = text.value) => [...within.matchAll(pattern)].map((found) => found[1]);
   const plain = (names, about) => names.map((name) => [name, about || "", name]);
+  const fields = (all) => all.map(([name, about]) => [name, about, name + ": "]);
   const choices = () => {
     const lines = before(), line = lines.pop();
-    const whole = text.value.split("\n");
     let found;
     if ((found = line.match(/\bcall: *([\w.]*)$/))) {
       return [found[1], Object.entries(words.actions).map(([name, action]) => [name, action.about, name])];
     }
     if ((found = line.match(/\bevent: *([\w.]*)$/))) return [found[1], plain(words.events)];
     if ((found = line.match(/\bhandler: *(\w*)$/))) {
-      const after = text.value.split(/^handlers:/m)[1] || "";
-      return [found[1], plain([...after.matchAll(/^ {2}(\w+):/gm)].map((each) => each[1]))];
+      return [found[1], plain(all(NAMES, text.value.split(/^handlers:/m)[1] || ""))];
     }
-    if ((found = line.match(/\bthen: *(\w*)$/))) return [found[1], plain(["end", ...all(/\bid: *(\w+)/g)])];
+    if ((found = line.match(/\bthen: *(\w*)$/))) return [found[1], plain(["end", ...all(IDS)])];
     if ((found = line.match(/\bsteps\.(\w+)\.(\w*)$/))) {
       const call = new RegExp("id: *" + found[1] + "\\b[^]*?\\bcall: *([\\w.]+)").exec(text.value);
       return [found[2], plain((call && words.actions[call[1]] || { output: [] }).output, call ? call[1] : "")];
     }
-    if ((found = line.match(/\bsteps\.(\w*)$/))) return [found[1], plain(all(/\bid: *(\w+)/g), "step")];
+    if ((found = line.match(/\bsteps\.(\w*)$/))) return [found[1], plain(all(IDS), "step")];
     if ((found = line.match(/\bparams\.(\w*)$/))) {
       const block = (text.value.match(/^params:\n((?: +.*\n|\n)*)/m) || ["", ""])[1];
-      return [found[1], plain([...block.matchAll(/^ {2}(\w+):/gm)].map((each) => each[1]), "param")];
+      return [found[1], plain(all(NAMES, block), "param")];
     }
     if ((found = line.match(/\b(\w+): *\[?(?:[\w, ]*, *)?([\w./]*)$/)) && words.values[found[1]]) {
       return [found[2], plain(words.values[found[1]])];
@@ -94,19 +93,18 @@
     if ((found = line.match(/^( *(?:- +)*)(\w*)$/))) {
       const holder = above(lines, found[1].length);
       if (holder.name === "with") {
-        const action = words.actions[callOf(whole, holder.at, holder.indent)];
-        return [found[2], (action ? action.with : []).map((name) => [name, "argument", name + ": "])];
+        const action = words.actions[callOf(text.value.split("\n"), holder.at, holder.indent)];
+        return [found[2], fields((action || { with: [] }).with.map((name) => [name, "argument"]))];
       }
       if (holder.name === "integrations") {
-        return [found[2], Object.entries(words.integrations).map(([name, kind]) => [name, kind, name + ": " + kind])];
+        return [found[2], Object.entries(words.integrations).map(([name, kind]) => [name, kind, `${name}: ${kind}`])];
       }
-      const fields = words.fields[holder.name] || {};
-      return [found[2], Object.entries(fields).map(([name, about]) => [name, about, name + ": "])];
+      return [found[2], fields(Object.entries(words.fields[holder.name] || {}))];
     }
     return ["", []];
   };
 
-  // The list of completions, below the caret.
+  // Their list, below the caret.
   let typed = "", shown = [], chosen = 0;
   const close = () => { list.hidden = true; text.removeAttribute("aria-activedescendant"); };
   const mark = () => {
@@ -117,7 +115,7 @@
   };
   const open = (isAsked) => {
     const [start, found] = choices();
-    shown = found.filter(([word]) => word.startsWith(start) && (isAsked || word !== start)).slice(0, MOST);
+    shown = found.filter(([word]) => word.startsWith(start) && (isAsked || word !== start)).slice(0, 40);
     if (!shown.length || (!isAsked && !start && !/[.:] ?$/.test(before().pop()))) return close();
     typed = start; chosen = 0;
     list.replaceChildren(...shown.map(([word, about], index) => {
