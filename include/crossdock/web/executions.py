@@ -90,7 +90,7 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         workflow = flows.of(work, found.execution.flow).workflow
         rows = engine.steps_of(work, execution_id)
         runs = engine.runs_of(work, execution_id)
-        letter = dead_letters.last_of_subject(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, execution_id)
+        dead = dead_letters.last_of_subject(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, execution_id)
         asked = decisions.find(work, about=execution_id, limit=1)
         deployed = repository.deployments(work, [found.workflow_id])
     of = found.execution
@@ -111,7 +111,7 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         outputs=outputs if is_shown else {},
         # Its task `begin` has not said so yet, or did.
         dag_run=(workflow_dag(found.workflow_id), found.run_id) if runs or of.driver is Driver.DAG else None,
-        dead_letter=letter.dead_letter_id if letter else None,
+        dead_letter=dead.dead_letter_id if dead else None,
         decides_about=_decides_about(of, has_question=bool(asked)),
         deployed=deployed[0].version if deployed else None,
         may_cancel=of.state not in (ExecutionState.UNDOING, ExecutionState.UNDONE),
