@@ -120,7 +120,6 @@ REACHES = {
     "bench_pages.py": {"bench", "db"},  # fills the database of its own stack
     "bench_restore.py": {"bench"},
     "bench_workflows.py": {"bench"},
-    "bench_pages.py": {"bench", "db"},
     "bench_stack.py": {"bench"},
     "credentials.py": {"integrations"},  # checks a file against the schema that the hub sent
     "declaration_preview.py": {

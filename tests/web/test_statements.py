@@ -17,6 +17,7 @@ from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 from tests.web.conftest import Visitor
 from tests.web.test_other_pages import SHOP
+from tests.web.workflows import add, executed
 
 MOST = 8
 #: A transaction's ends, and what each new connection asks: whether the store has moved.
@@ -57,6 +58,11 @@ PAGES = [
     "/event-volumes",
     "/orders",
     "/orders/{order}",
+    "/workflows",
+    "/workflows/refund_with_approval",
+    "/workflows/refund_with_approval/deploy",
+    "/executions",
+    "/executions/{execution}",
     "/decisions",
     "/integrations",
     "/integrations/shop_eu",
@@ -69,6 +75,15 @@ PAGES = [
 OF_OPERATORS = ["/integrations/shop_eu/change", "/integrations/shop_eu/rotate", "/new-integration"]
 
 
+#: For those who define and execute.
+OF_DEVELOPERS = [
+    "/workflow-editor",
+    "/workflows/refund_with_approval/edit",
+    "/workflows/refund_with_approval/test",
+    "/workflows/refund_with_approval/execute",
+]
+
+
 def test_a_page_takes_few_statements(
     postgres: PostgresServer, pages: Hub, hub_store: Store, vera: Visitor, otto: Visitor
 ) -> None:
@@ -79,12 +94,18 @@ def test_a_page_takes_few_statements(
         Triage(hub_store).sync(entry(version=version), entry(id=f"bad-{version}", quantityOnStock=-3))
     ((run_id,),) = query(hub_store, "SELECT max(run_id) FROM sync_run")
     ((item_id,),) = query(hub_store, "SELECT min(item_id) FROM quarantine_item")
+    add(hub_store)
+    known = {"{run}": run_id, "{order}": order_id, "{item}": item_id, "{execution}": executed(hub_store).execution_id}
     taken = {}
-    for path in PAGES + OF_OPERATORS:
+    dora = Visitor(pages, "dora")
+    asked = [
+        *((vera, path) for path in PAGES),
+        *((otto, path) for path in OF_OPERATORS),
+        *((dora, path) for path in OF_DEVELOPERS),
+    ]
+    for visitor, path in asked:
         with statements(postgres, pages) as found:
-            address = path.replace("{run}", run_id).replace("{order}", order_id).replace("{item}", str(item_id))
-            visitor = otto if path in OF_OPERATORS else vera
-            visitor.get(address)
+            visitor.get(re.sub(r"\{\w+\}", lambda found: str(known[found[0]]), path))
         assert visitor.status == 200, path
         taken[path] = found
 

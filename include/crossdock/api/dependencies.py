@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from crossdock.api.airflow_connections import Connections
 from crossdock.api.airflow_lookups import AirflowUnavailable, Remembered, existing
 from crossdock.api.bulkhead import work_of
-from crossdock.api.definitions import integration_added, integrations_changed
+from crossdock.api.definitions import integration_added, integrations_changed, start_run, workflows_changed
 from crossdock.api.failed_tasks import FailedTask, failed_tasks
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.pagination import RowCursor, cursor_at, cursor_like, cursor_of_row, place_of_row, position_of
@@ -48,8 +48,10 @@ __all__ = [
     "place_of_row",
     "position_of",
     "problem_of",
+    "start_run",
     "strict_json",
     "title",
+    "workflows_changed",
 ]
 
 #: Where the database is changes hardly ever, so that the last answer is good for a day without Airflow's database.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query, Response
@@ -16,10 +15,8 @@ from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import WithReason, not_there
-from crossdock.app.orders import not_called
-from crossdock.app.workflows import DeclaredFlows
+from crossdock.app.workflow_requests import flows
 from crossdock.core.roles import Caller, Role
-from crossdock.workflows import repository
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import State
 from crossdock.workflows.declared.flow import version_in
@@ -78,23 +75,17 @@ class RetryExecutionRequest(WithReason):
     params: dict[str, Any] | None = Field(None, description="Other params than it was given; null for the same.")
 
 
-@cache
-def flows() -> DeclaredFlows:
-    """Read definitions for the routes; nothing is called here."""
-    return DeclaredFlows(not_called)
-
-
 @router.get("", summary="List executions of workflows, newest first", dependencies=[guard(Role.VIEWER)])
 def list_executions(
     store: OpenStore,
     workflow_id: Annotated[str | None, Query(pattern=_WORKFLOW_ID)] = None,
+    state: Annotated[State | None, Query()] = None,
     cursor: Annotated[str | None, cursor_like(r"^[0-9]{1,17}-exe_[0-9a-f]{32}$")] = None,
     limit: Limit = 100,
 ) -> ExecutionsPage:
     before = position_of(cursor) if cursor else None
     with store.transaction() as work:
-        names = executions.flow_names(work, workflow_id) if workflow_id else None
-        found = repository.of_flows(work, names, before=before, limit=limit + 1)
+        found = executions.find(work, workflow_id=workflow_id, state=state, before=before, limit=limit + 1)
     page = found[:limit]
     return ExecutionsPage(
         executions=[ExecutionDocument(**_fields(each)) for each in page],

@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field
 from crossdock.api.access import guard
 from crossdock.api.definitions import start_run, workflows_changed
 from crossdock.api.dependencies import OpenStore
-from crossdock.api.executions import flows
 from crossdock.api.idempotency import KEYED, OneEffect
 from crossdock.api.pagination import Limit
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import Strict, not_there
+from crossdock.app import workflow_requests
 from crossdock.app.workflow_catalog import WorkflowCatalog, registered
 from crossdock.core.ids import workflow_dag
 from crossdock.core.roles import Caller, Role
@@ -269,15 +269,19 @@ def execute_workflow(
     def effect() -> StartedDocument:
         with store.transaction() as work:
             started = executions.execute(
-                work, flows(), workflow_id, body.params, run_id=run_id, driver=Driver.DAG, actor=caller.actor
+                work,
+                workflow_requests.flows(),
+                workflow_id,
+                body.params,
+                run_id=run_id,
+                driver=Driver.DAG,
+                actor=caller.actor,
             )
         return StartedDocument(execution_id=started.execution_id, dag_run_id=run_id, state=State.RUNNING)
 
     answer = request.once(effect, lambda started: {"Location": f"/hub/v1/executions/{started.execution_id}/status"})
     execution_id = executions.execution_id_of(store, workflow_id, run_id)
-    # Without its params: they may be about a person, and Airflow shows them to everybody.
-    if not start_run(workflow_dag(workflow_id), run_id, {"execution_id": execution_id}, by=caller.name):
-        executions.go_on_without_run(store, execution_id)
+    workflow_requests.start(store, execution_id, workflow_id, run_id, caller=caller, start_run=start_run)
     return answer
 
 

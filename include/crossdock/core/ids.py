@@ -68,3 +68,9 @@ def delivery_dags(workers: int) -> list[str]:
 def workflow_dag(workflow_id: str) -> str:
     """Name the DAG of a declared workflow: `workflow_order_flow`."""
     return prefixed(f"workflow_{workflow_id}")
+
+
+def workflow_of_dag(dag_id: str) -> str | None:
+    """Read which declared workflow a DAG is; None if it is none."""
+    before = workflow_dag("")
+    return dag_id.removeprefix(before) if dag_id.startswith(before) and dag_id != before else None

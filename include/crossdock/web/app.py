@@ -25,6 +25,7 @@ from crossdock.web import (
     declarations,
     event_pages,
     events,
+    executions,
     integration_forms,
     integrations,
     orders,
@@ -32,6 +33,8 @@ from crossdock.web import (
     quarantine,
     replays,
     runs,
+    workflow_editor,
+    workflows,
 )
 from crossdock.web.page import show
 
@@ -47,6 +50,9 @@ _SUBJECTS = (
     events,
     event_pages,
     orders,
+    workflows,
+    workflow_editor,
+    executions,
     decisions,
     integrations,
     integration_forms,
@@ -70,6 +76,8 @@ _PAGES = {
     HintId.RESUME_INTEGRATION: ("integrations", "{subject}"),
     HintId.LIST_ATTEMPTS: ("decisions",),
     HintId.LIST_PAYMENTS: ("decisions",),
+    HintId.TEST_WORKFLOW: ("workflows", "{subject}", "test"),
+    HintId.DEPLOY_WORKFLOW: ("workflows", "{subject}", "deploy"),
 }
 
 #: No script and no style but ours: a script in a page would have the session's token. `same-origin` and not `no-referrer`, with

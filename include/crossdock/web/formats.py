@@ -76,6 +76,16 @@ _LOOKS = {
     "passed": Look("ok", "check", "Passed"),
     "skipped": Look("quiet", "dot", "Skipped"),
     "rejected": Look("bad", "cross", "Rejected"),
+    # Of executions of workflows, and of their steps.
+    "RUNNING": Look("busy", "activity", "Running"),
+    "COMPLETED": Look("ok", "check", "Completed"),
+    "FAILED": Look("bad", "cross", "Failed"),
+    "CANCELLED": Look("quiet", "cross", "Cancelled"),
+    "PENDING": Look("quiet", "clock", "Pending"),
+    "SUCCESS": Look("ok", "check", "Success"),
+    "PERMANENTLY_FAILED": Look("bad", "cross", "Failed for good"),
+    "SKIPPED": Look("quiet", "dot", "Skipped"),
+    "COMPENSATED": Look("warn", "check", "Undone"),
 }
 
 
@@ -140,6 +150,11 @@ def in_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def pretty(value: Any) -> str:
+    """Write a JSON value for people, over several lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
 def compact(value: Any) -> str:
     """Write a JSON value for people, a text without its quotes."""
     return value if isinstance(value, str) else in_json(value)
@@ -174,6 +189,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "shares": shares,
     "compact": compact,
     "in_json": in_json,
+    "pretty": pretty,
     "plural": plural,
     "bar_height": bar_height,
 }

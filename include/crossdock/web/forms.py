@@ -22,6 +22,7 @@ from fastapi import Depends, Request
 from crossdock.api.access import credential_of
 from crossdock.api.dependencies import MOST_EXACT, Problem, strict_json
 from crossdock.app.airflow.signing_keys import signing_keys
+from crossdock.core import yaml_document
 from crossdock.core.card_data import refuse_card_data
 from crossdock.core.errors import BadRequest
 from crossdock.core.roles import Caller
@@ -29,7 +30,9 @@ from crossdock.core.roles import Caller
 #: The hidden field of each form.
 FIELD = "session_token"
 #: The fields that are JSON documents. Card data is looked for in each value of one: in its text, any long number would be a card's.
-DOCUMENTS = frozenset({"record", "data", "changes"})
+DOCUMENTS = frozenset({"record", "data", "changes", "params", "answers"})
+#: So do the names of fields that are documents, where a form has one for each of many.
+_DOCUMENT_PREFIX = "json_"
 _LONGEST_DOCUMENT = 500_000
 _PURPOSE = "page form"
 _DAY_S = 86_400
@@ -87,7 +90,7 @@ class Form:
             BadRequest: it is not JSON, or cannot be stored, or has card data.
 
         """
-        if name not in DOCUMENTS:
+        if not _is_document(name):
             raise KeyError(name)
         text = self.text(name, most=_LONGEST_DOCUMENT)
         try:
@@ -96,6 +99,41 @@ class Form:
             raise BadRequest(f"The {name} is not JSON: {error}") from error
         except Problem as error:
             raise BadRequest(error.detail.replace("The body", f"The {name}")) from error
+
+    def yaml(self, name: str) -> Any:
+        """
+        Parse the field *name*, one of `DOCUMENTS`, as YAML or JSON; an empty object if there is nothing in it.
+
+        Raises:
+            BadRequest: it is neither, or has values that JSON has not, or card data.
+
+        """
+        if not _is_document(name):
+            raise KeyError(name)
+        value, _, mistakes = yaml_document.numbered(self.lines(name, most=_LONGEST_DOCUMENT))
+        if mistakes:
+            raise BadRequest(f"The {name} cannot be read: {mistakes[0]}")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise BadRequest(
+                f"The {name} have a value that JSON has not, such as a date: write it in quotes"
+            ) from error
+        refuse_card_data(value)
+        return {} if value is None else value
+
+    def lines(self, name: str, *, most: int) -> str:
+        """
+        Read the field *name* as lines: browsers end them with CR LF, and files with LF, the last one, too.
+
+        Raises:
+            Problem: as `text`.
+
+        """
+        text = self.text(name, most=most * 2).replace("\r\n", "\n")
+        if len(text) > most:
+            raise _bad(f"{name} has {len(text):,} characters; at most {most:,} are possible")
+        return f"{text}\n" if text else ""
 
     def reason(self) -> str:
         """
@@ -144,7 +182,7 @@ async def read_form(request: Request) -> Form:
             "foreign-page",
             f"The form was not made for you, or is older than a day. Nothing was changed. {_OPEN_AGAIN}",
         )
-    refuse_card_data({name: value for name, value in fields.items() if name not in DOCUMENTS})
+    refuse_card_data({name: value for name, value in fields.items() if not _is_document(name)})
     return Form(fields)
 
 
@@ -174,6 +212,10 @@ def _own_fields(request: Request) -> dict[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
         raise _bad("The request is not a form of a page")
     return _parsed(request.state.body)
+
+
+def _is_document(name: str) -> bool:
+    return name in DOCUMENTS or name.startswith(_DOCUMENT_PREFIX)
 
 
 def _parsed(body: bytes) -> dict[str, str]:

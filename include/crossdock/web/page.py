@@ -38,6 +38,7 @@ NAVIGATION = (
     Entry("quarantine", "Quarantine"),
     Entry("events", "Events"),
     Entry("orders", "Orders"),
+    Entry("workflows", "Workflows"),
     Entry("decisions", "Decisions"),
     Entry("integrations", "Integrations"),
     Entry("alerts", "Alerts"),
@@ -57,6 +58,8 @@ _UNDER = {
     "alert-mutes": "alerts",
     "alert-routes": "alerts",
     "alert-link": "alerts",
+    "executions": "workflows",
+    "workflow-editor": "workflows",
 }
 
 
@@ -75,6 +78,8 @@ def show(
         "navigation": NAVIGATION,
         "caller": caller,
         "may_operate": caller is not None and Role.OPERATOR in caller.roles,
+        "may_define": caller is not None and Role.DEVELOPER in caller.roles,
+        "may_execute": caller is not None and Role.USER in caller.roles,
         "field": FIELD,
         "token": token_of(request, caller) if caller else "",
         "now": datetime.now(UTC),

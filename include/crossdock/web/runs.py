@@ -24,6 +24,7 @@ from crossdock.api.dependencies import (
 )
 from crossdock.app import personal_data, shown_runs
 from crossdock.app.streams import dataset_of, existing
+from crossdock.core.ids import workflow_of_dag
 from crossdock.core.roles import Caller, Role
 from crossdock.http import call_metrics
 from crossdock.sync import ledger, run_rows_repository, run_steps_repository
@@ -33,6 +34,8 @@ from crossdock.sync.run_rows_repository import Outcome
 from crossdock.sync.run_steps_repository import Step
 from crossdock.web.filters import Filter
 from crossdock.web.page import go_to, show
+from crossdock.workflows import repository as engine
+from crossdock.workflows.declared.executions import subject_of
 
 router = Router()
 
@@ -149,6 +152,10 @@ def dag_run(
     """Show what the hub did in a DAG run of Airflow: its run, or all of them where several workers shared it."""
     with store.transaction() as work:
         found = ledger.page(work, dag_id=dag_id, dag_run_id=run_id, limit=_ON_A_PAGE)
+        if workflow_id := workflow_of_dag(dag_id):
+            executed = engine.of_subject(work, subject_of(workflow_id, run_id))
+            if executed:
+                return go_to(request, "executions", executed[0].execution_id)
     if len(found) == 1:
         return go_to(request, "runs", found[0].run_id)
     failure = _failure_of(dag_id, run_id)

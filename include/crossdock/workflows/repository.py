@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import psycopg
@@ -194,13 +194,38 @@ UPDATE execution_step SET next_at = clock_timestamp()
 RETURNING step
 """
 
+#: How far an execution of a declared workflow is, in the one word of `declared.executions.state_of`.
+_DECLARED_STATE = b"""CASE WHEN state = 'completed' THEN 'COMPLETED'
+            WHEN state = 'undone' THEN CASE WHEN cancelled_by IS NULL THEN 'FAILED' ELSE 'CANCELLED' END
+            WHEN waits_for IS NULL THEN 'RUNNING' ELSE 'FAILED' END"""
+
 _OF_FLOWS = (
     b"SELECT "
     + _EXECUTION
     + b""" FROM execution
  WHERE flow LIKE 'workflow.%%' AND (%(flows)s::text[] IS NULL OR flow = ANY(%(flows)s))
+   AND (%(state)s::text IS NULL OR %(state)s = """
+    + _DECLARED_STATE
+    + b""")
    AND (%(before)s::timestamptz IS NULL OR (created_at, execution_id) < (%(before)s, %(before_id)s))
  ORDER BY created_at DESC, execution_id DESC LIMIT %(limit)s"""
+)
+
+#: Of each workflow the last few, by the index of flows: its flows are its versions.
+_LAST_OF_EACH = (
+    b"""
+SELECT of.workflow_id, last.execution_id, last.state, last.created_at, last.took_s
+  FROM unnest(%(workflow_ids)s::text[]) AS of (workflow_id)
+ CROSS JOIN LATERAL (
+       SELECT execution_id, created_at, """
+    + _DECLARED_STATE
+    + b""" AS state, extract(epoch FROM coalesce(ended_at, clock_timestamp()) - created_at)::float8 AS took_s
+         FROM execution
+        WHERE flow LIKE 'workflow.%%'
+          AND flow = ANY(ARRAY(SELECT 'workflow.' || version.workflow_id || '.v' || version.version
+                                 FROM workflow_version AS version WHERE version.workflow_id = of.workflow_id))
+        ORDER BY created_at DESC, execution_id DESC LIMIT %(most)s) AS last
+ ORDER BY of.workflow_id, last.created_at, last.execution_id"""
 )
 
 _CHANGE = b"UPDATE execution SET flow = %(flow)s, input = %(input)s WHERE execution_id = %(execution_id)s"
@@ -219,6 +244,15 @@ _WAITING = (
     + _EXECUTION
     + b" FROM execution WHERE waits_for IS NOT NULL AND execution_id > %(after)s ORDER BY execution_id LIMIT %(limit)s"
 )
+
+
+class LastExecution(NamedTuple):
+    """An execution of a declared workflow, in short."""
+
+    execution_id: str
+    state: str
+    created_at: datetime
+    took_s: float
 
 
 def add(
@@ -330,16 +364,31 @@ def wake(work: Work, flows: Collection[str], subjects: Collection[str]) -> None:
 
 
 def of_flows(
-    work: Work, flows: Collection[str] | None, *, before: tuple[datetime, str] | None, limit: int
+    work: Work,
+    flows: Collection[str] | None,
+    *,
+    state: str | None = None,
+    before: tuple[datetime, str] | None,
+    limit: int,
 ) -> list[Execution]:
-    """List executions of declared workflows, the newest first: of all, or of *flows*; after a place in the list."""
+    """List executions of declared workflows, the newest first: of all, or of *flows*, or in *state*; after a place in the list."""
     values = {
         "flows": list(flows) if flows is not None else None,
+        "state": state,
         "before": before[0] if before else None,
         "before_id": before[1] if before else None,
         "limit": limit,
     }
     return _executions(work).execute(_OF_FLOWS, values).fetchall()
+
+
+def last_of_each(work: Work, workflow_ids: Collection[str], *, most: int) -> dict[str, list[LastExecution]]:
+    """List the last executions of each declared workflow, the newest last."""
+    found: dict[str, list[LastExecution]] = {workflow_id: [] for workflow_id in workflow_ids}
+    values = {"workflow_ids": list(found), "most": most}
+    for workflow_id, *fields in work.execute(_LAST_OF_EACH, values):
+        found[workflow_id].append(LastExecution(*fields))
+    return found
 
 
 def change(work: Work, execution: Execution, flow: str, given: Document) -> None:

@@ -96,6 +96,13 @@ _FIND_BRIEFLY = (
 )
 _COUNT_DEAD = b"SELECT count(*) FROM dead_letter WHERE state = 'dead'"
 
+#: The newest of what is dead: there is an index of those.
+_OF_SUBJECT = f"""
+SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
+ WHERE subscriber = %(subscriber)s AND type = %(type)s AND subject = %(subject)s AND state = 'dead'
+ ORDER BY dead_letter_id DESC LIMIT 1
+""".encode()
+
 _CAUSES = b"""
 SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC))[1],
        min(first_seen_at), max(last_seen_at)
@@ -204,6 +211,12 @@ def count_dead(work: Work) -> int:
     """Count those that wait for a person."""
     row = work.execute(_COUNT_DEAD).fetchone()
     return int(row[0]) if row else 0
+
+
+def last_of_subject(work: Work, subscriber: str, event_type: str, subject: str) -> DeadLetter | None:
+    """Find the newest dead letter of a subscriber about a subject; None if nothing of it is dead."""
+    values = {"subscriber": subscriber, "type": event_type, "subject": subject}
+    return next(iter(select_dead_letters(work, _OF_SUBJECT, values)), None)
 
 
 def choose(

@@ -393,6 +393,25 @@ def _is_heard(condition: str, scope: Mapping[str, Any]) -> bool:
         return False
 
 
+def find(
+    work: Work,
+    *,
+    workflow_id: str | None,
+    state: State | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[Execution]:
+    """
+    List executions, the newest first: of all workflows or of one, in any state or in one; after a place in the list.
+
+    Raises:
+        NotFound: there is no such workflow.
+
+    """
+    flows = flow_names(work, workflow_id) if workflow_id else None
+    return engine_repository.of_flows(work, flows, state=state, before=before, limit=limit)
+
+
 def flow_names(work: Work, workflow_id: str) -> list[str]:
     """
     Name the flows of all versions of a workflow.

@@ -92,11 +92,16 @@ def diff(store: Store, workflow_id: str, before: int, after: int) -> str:
 
     """
     old, new = (version_of(store, workflow_id, version) for version in (before, after))
+    return compare(old, new)
+
+
+def compare(old: StoredVersion | Deployment, new: StoredVersion | Deployment) -> str:
+    """Compare two versions of a workflow that were read, line by line (unified diff); empty if they are equal."""
     lines = unified_diff(
         old.definition.splitlines(),
         new.definition.splitlines(),
-        f"{workflow_id} version {before}",
-        f"{workflow_id} version {after}",
+        f"{old.workflow_id} version {old.version}",
+        f"{new.workflow_id} version {new.version}",
         lineterm="",
     )
     return "\n".join(lines)
