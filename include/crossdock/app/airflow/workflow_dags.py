@@ -67,6 +67,8 @@ def define(file_no: int) -> dict[str, DAG]:
 def _dag(dag_id: str, deployed: Deployed, *, in_task: bool) -> DAG:
     with DAG(
         dag_id=dag_id,
+        # One that cannot be built to its end is not half there.
+        auto_register=False,
         description=deployed.title,
         schedule=CronTriggerTimetable(deployed.cron, timezone=deployed.timezone) if deployed.cron else None,
         start_date=datetime(2026, 1, 1, tzinfo=UTC) if deployed.cron else None,
@@ -125,8 +127,8 @@ def _chained(
         if each.inside:
             ends: list[BaseOperator] = []
             for name, inside in each.inside.items():
-                # A step has no dot in its name.
-                with TaskGroup(f"{each.step}.{name}", prefix_group_id=False):
+                # A step has no dash in its name.
+                with TaskGroup(f"{each.step}-{name}", prefix_group_id=False):
                     last = _chained([made], workflow_id, inside, later)
                 (ends if each.join is None or name in each.join else later).extend(last)
             before = ends
