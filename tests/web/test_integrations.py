@@ -119,7 +119,7 @@ class TestAdd:
 
         assert otto.status == 400
         assert re.search(r'name="settings.project".*?is missing', page, re.DOTALL)
-        assert re.search(r'name="settings.base_url".*?must have pattern', page, re.DOTALL)
+        assert re.search(r'name="settings.base_url".*?does not have the expected form', page, re.DOTALL)
         assert query(hub_store, "SELECT count(*) FROM integration") == [(0,)]
 
     def test_an_id_is_refused_by_its_form_and_if_it_is_taken(

@@ -58,6 +58,9 @@ class StepStatusDocument(BaseModel):
 class StatusDocument(ExecutionDocument):
     """How far an execution is."""
 
+    not_undone: list[str] = Field(
+        description="Of one that is undone: the steps that wrote, and stay, because they have no `undo`."
+    )
     steps: list[StepStatusDocument]
 
 
@@ -185,4 +188,4 @@ def _status(found: executions.Status) -> StatusDocument:
         )
         for each in found.steps
     ]
-    return StatusDocument(**_fields(found.execution), steps=steps)
+    return StatusDocument(**_fields(found.execution), not_undone=list(found.not_undone), steps=steps)

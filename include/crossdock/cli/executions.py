@@ -114,7 +114,7 @@ def trace(execution_id: ExecutionId, limit: Most = LARGEST_PAGE, as_json: Json =
 @app.command("cancel")
 def cancel(execution_id: ExecutionId, reason: Reason, key: Key = None, as_json: Json = False) -> None:
     """
-    Cancel an execution: all that it did is undone, also when it is completed.
+    Cancel an execution: all that has an undo is undone, also when it is completed.
 
     Example: ./hub workflow cancel exe_0123456789abcdef0123456789abcdef --reason "wrong order"
     """
@@ -179,6 +179,8 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
         ]
         title = f"{found['execution_id']}: {found['workflow_id']} version {found['version']} is {found['state']}"
         console.show_table(title, ("step", "state", "retries", "began", "why"), rows, empty="It has no step")
+        if found["not_undone"]:
+            console.show(f"Not undone, as they have no undo: {', '.join(found['not_undone'])}")
         if found["waits_for"]:
             console.show(
                 "A person has to decide. To see the question: ./hub decisions list; a failed step: ./hub dead-letters list"

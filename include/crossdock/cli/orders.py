@@ -258,7 +258,7 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
             ]
             for step in order["steps"]
         ],
-        empty=f"{title}\nNo step has begun yet. To see how far it is: ./hub order show {order['order_id']}",
+        empty=f"{title}. No step has begun yet. To see how far it is: ./hub order show {order['order_id']}",
     )
     if order["reason_given"]:
         console.show(order["reason_given"], heading="reason given ")

@@ -71,7 +71,7 @@ def causes(
         reason=personal_data.masked_reason(chosen.reason, personal_data.fields_of_event(chosen.type)) if chosen else "",
         of_cause=of_cause,
         items=items,
-        listed=[_masked(each) for each in page],
+        listed=[_masked_in_list(each) for each in page],
         discarded=discarded,
         most_discarded=MOST_DISCARDED,
         cursor=cursor,
@@ -149,6 +149,14 @@ def discard_all(request: Request, store: OpenStore, caller: Operator, form: Post
 def _text_of(found: DeadLetter) -> str:
     """Write the data to deliver for an editor."""
     return json.dumps(json.loads(found.edited_data or found.event.data), indent=2, ensure_ascii=False)
+
+
+def _masked_in_list(found: DeadLetter) -> DeadLetter:
+    """Mask one that was read without its data: nobody knows here which values its reason quotes."""
+    reason = found.reason
+    if reason is not None:
+        reason = personal_data.masked_reason(reason, personal_data.fields_of_event(found.event.type))
+    return msgspec.structs.replace(_masked(found), reason=reason)
 
 
 def _masked(found: DeadLetter) -> DeadLetter:

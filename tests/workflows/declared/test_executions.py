@@ -529,6 +529,17 @@ class TestFailures:
         assert anew.execution_id != execution_id
         assert go_on(store, flows, anew.execution_id).state is ExecutionState.COMPLETED
 
+    def test_what_wrote_and_has_no_undo_is_named_when_the_rest_is_undone(self, store: Store) -> None:
+        flows = flows_of(Systems(), example("order_flow"))
+        execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+        go_on(store, flows, execution_id)
+        executions.cancel(store, execution_id, reason="-", actor="ada")
+        go_on(store, flows, execution_id)
+
+        with store.transaction() as work:
+            found = executions.status(work, flows, execution_id)
+        assert (found.state, found.not_undone) == ("CANCELLED", ("capture", "confirm"))
+
     def test_a_cancelled_execution_is_no_failure(self, store: Store) -> None:
         flows = flows_of(Systems(), example("order_flow"))
         execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)

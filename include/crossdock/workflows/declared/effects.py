@@ -98,8 +98,7 @@ class Effects:
         """Give what a step that writes is given for its call and for its undo, for a comparison; None of all others."""
         if not isinstance(step.does, Call):
             return None
-        action = action_of(workflow, step.does.called, self._catalog)
-        if action is not None and action.kind is ActionKind.READ:
+        if not self.writes(workflow, step):
             return None
         undo = step.does.undo
         try:
@@ -107,6 +106,13 @@ class Effects:
             return sent_to, mappings.mapped(undo.given, {**scope, "output": output}) if undo is not None else None
         except BadRequest as error:
             return str(error)
+
+    def writes(self, workflow: Workflow, step: Step) -> bool:
+        """Whether a step has an effect at another system."""
+        if not isinstance(step.does, Call):
+            return False
+        action = action_of(workflow, step.does.called, self._catalog)
+        return action is None or action.kind is ActionKind.WRITE
 
     def _call(self, workflow: Workflow, step: Step, call: Call, scope: Scope) -> Making:
         def act(made: StepCall) -> TryEnd:

@@ -21,7 +21,7 @@ from crossdock.workflows import repository as engine_repository
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import answers, conditions, listeners_repository, repository
 from crossdock.workflows.declared.flow import DeclaredFlow, flow_name, retried, version_in
-from crossdock.workflows.declared.model import Workflow
+from crossdock.workflows.declared.model import Call, Workflow
 from crossdock.workflows.declared.route import Shown, ShownState, step_of
 from crossdock.workflows.model import (
     ENDED,
@@ -71,6 +71,8 @@ class Status:
     run_id: str
     state: State
     steps: tuple[StepStatus, ...]
+    #: Of one that is undone: the steps that wrote, and stay, because they have no undo.
+    not_undone: tuple[str, ...] = ()
 
 
 class Flows(Protocol):
@@ -171,7 +173,19 @@ def status(work: Work, flows: Flows, execution_id: str) -> Status:
         run_id=run_id_of(execution),
         state=state,
         steps=tuple(map(_step_status, (*shown, *never))),
+        not_undone=_not_undone(flow, execution, shown),
     )
+
+
+def _not_undone(flow: DeclaredFlow, execution: Execution, shown: Sequence[Shown]) -> tuple[str, ...]:
+    if execution.state not in (ExecutionState.UNDOING, ExecutionState.UNDONE) and execution.cancelled_by is None:
+        return ()
+    lasting = {
+        step.id
+        for step in flow.workflow.steps()
+        if isinstance(step.does, Call) and step.does.undo is None and flow.effects.writes(flow.workflow, step)
+    }
+    return tuple(each.name for each in shown if each.step in lasting and each.state is ShownState.SUCCESS)
 
 
 def state_of(execution: Execution) -> State:

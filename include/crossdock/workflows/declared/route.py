@@ -349,16 +349,17 @@ def _takes(catch: Catch, error: StepError) -> bool:
 
 
 def _state_of(made: EngineStep, act: StepProgress | None, undo: StepProgress | None, *, is_caught: bool) -> ShownState:
-    if undo is not None and undo.state is Known.DONE:
-        # What was only waited for is not undone: the wait was given up.
-        return ShownState.COMPENSATED if isinstance(made.act, Outside) else ShownState.SKIPPED
     if undo is not None and error_of(undo) is not None and not may_retry(made, undo):
         return ShownState.PERMANENTLY_FAILED
+    is_undone = undo is not None and undo.state is Known.DONE
+    if is_undone and isinstance(made.act, Outside):
+        return ShownState.COMPENSATED
     if act is None:
         return ShownState.PENDING
     if act.state is Known.DONE:
         return ShownState.SUCCESS
     if error_of(act) is None or may_retry(made, act):
-        return ShownState.RUNNING
+        # What was only waited for is not undone: the wait was given up.
+        return ShownState.SKIPPED if is_undone else ShownState.RUNNING
     is_stuck = made.kind is StepKind.RETRIABLE or act.state is Known.UNKNOWN
     return ShownState.PERMANENTLY_FAILED if is_stuck and not is_caught else ShownState.FAILED
