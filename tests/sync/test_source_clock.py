@@ -120,8 +120,8 @@ def test_a_clock_that_goes_on_evenly_takes_no_watermark_back(waits: list[tuple[f
         shown = mark = now
 
 
-def sync(systems: Systems) -> None:
-    load(INVENTORY, systems, validate(INVENTORY, systems, extract(INVENTORY, systems, DELTA)))
+def sync(systems: Systems, dag_run_id: str | None = None) -> None:
+    load(INVENTORY, systems, validate(INVENTORY, systems, extract(INVENTORY, systems, DELTA, dag_run_id=dag_run_id)))
 
 
 def open_alerts(store: Store) -> list[str]:
@@ -239,3 +239,27 @@ def test_a_source_that_took_long_to_answer_is_not_said_to_have_stepped_back(
         work.execute(b"UPDATE sync_run SET source_asked_at = source_asked_at - interval '160 seconds'")
     sync(systems)
     assert "stepped back" in open_alerts(systems.store)[0]
+
+
+def test_a_run_that_was_cleared_after_an_outage_is_no_step_of_the_clock(shop: FakeRetailer, systems: Systems) -> None:
+    """The source answered its second try alone: that one moved the watermark, and its time is what the next run compares with."""
+    sync(systems, "before")
+    back = "interval '242 seconds'"
+    with systems.store.transaction() as work:
+        work.execute(
+            f"UPDATE sync_run SET source_asked_at = source_asked_at - {back}, window_high = window_high - {back}".encode()
+        )
+        work.execute(f"UPDATE watermark SET reached = reached - {back}".encode())
+    shop.faults.put("inventory", [{"status": 503}] * 20)
+    with pytest.raises(SystemUnavailable):
+        sync(systems, "cleared")
+    shop.faults.clear()
+    query(
+        systems.store, "UPDATE sync_run SET state = 'failed', finished_at = now() WHERE state = 'running' RETURNING 1"
+    )
+    query(systems.store, "DELETE FROM lease RETURNING 1")
+    sync(systems, "cleared")
+
+    sync(systems, "after")
+
+    assert open_alerts(systems.store) == []

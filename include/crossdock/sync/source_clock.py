@@ -17,11 +17,11 @@ from crossdock.sync.model import CLOCK_GRAIN, CLOCK_TOLERANCE, WHOLE, ClockStep,
 
 log = logger(__name__)
 
-#: Also of the whole stream, whose watermark counts for its shards. A second try of a DAG run has the window of the first, which says nothing about the clock at its time.
+#: Also of the whole stream, whose watermark counts for its shards. A second try that has the window of the first did not ask.
 _LAST_ASKED = b"""
 SELECT window_high, clock_timestamp() - source_asked_at FROM sync_run
  WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard IN (%(shard)s, %(whole)s)
-   AND run_id <> %(run_id)s AND moves_watermark AND attempt = 1 AND source_asked_at IS NOT NULL AND window_high IS NOT NULL
+   AND run_id <> %(run_id)s AND moves_watermark AND source_asked_at IS NOT NULL AND window_high IS NOT NULL
  ORDER BY started_at DESC LIMIT 1
 """
 
