@@ -348,22 +348,24 @@ class TestExecutions:
         assert otto.status == 303
         assert query(hub_store, "SELECT cancelled_by FROM execution") == [("airflow:otto",)]
 
-    def test_one_is_retried_with_other_params_and_the_deployed_version(self, hub_store: Store, otto: Visitor) -> None:
+    def test_one_is_retried_with_the_deployed_version(self, hub_store: Store, otto: Visitor) -> None:
         add(hub_store)
         failed = executed(hub_store, answers=UNKNOWN)
         add(hub_store, SECOND)
-        otto.post(
-            f"/executions/{failed.execution_id}",
-            "/retry",
-            version="deployed",
-            param_reference="R-2",
-            reason="wrong reference",
-        )
+        otto.post(f"/executions/{failed.execution_id}", "/retry", version="deployed", reason="it is mended")
 
         assert otto.status == 303
-        assert query(hub_store, "SELECT flow, input->>'reference', waits_for FROM execution") == [
-            ("workflow.refund_with_approval.v2", "R-2", None)
-        ]
+        assert query(hub_store, "SELECT flow, waits_for FROM execution") == [("workflow.refund_with_approval.v2", None)]
+
+    def test_params_that_a_write_of_unknown_outcome_was_given_stay(self, hub_store: Store, otto: Visitor) -> None:
+        add(hub_store)
+        failed = executed(hub_store, answers=UNKNOWN)
+        page = otto.post(
+            f"/executions/{failed.execution_id}", "/retry", param_reference="R-2", reason="wrong reference"
+        )
+
+        assert otto.status == 409
+        assert "would not have done pay_back as it did" in page
 
     def test_one_that_was_undone_begins_anew(self, hub_store: Store, otto: Visitor) -> None:
         add(hub_store)
