@@ -17,6 +17,8 @@ DAYS = ["2026-11-01", "2026-11-02", "2026-11-03"]
 class Airflow:
     """Airflow, in which the DAG run of each day has ended as *states* says."""
 
+    url = "http://airflow.example"
+
     def __init__(self, states: dict[str, str]) -> None:
         self.states = states
 

@@ -140,7 +140,7 @@ def test_an_unknown_chapter_is_refused_with_the_known_ones_before_anything_start
 
     assert refused.code == 2
     assert (
-        "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, payments, orders, mail, alerts, events, webhooks"
+        "Unknown chapter 'custommers'. Chapters: syncs, customers, shops, payments, orders, mail, alerts, workflows, events, webhooks"
         in refused.text
     )
     assert started.calls == []

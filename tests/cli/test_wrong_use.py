@@ -107,6 +107,7 @@ def test_every_command_takes_json_but_those_that_speak_to_people() -> None:
         "test",
         "prepare",
         "new connector",
+        "new page",
         "new stream",
         "new subscriber",
         "psql",

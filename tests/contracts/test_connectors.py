@@ -96,7 +96,7 @@ class TestCheck:
         before = datetime.now(UTC).replace(microsecond=0)  # the source's clock has whole seconds
         description = bench.source().describe(bench.resource, None)
 
-        assert description.records == (0 if "counts" in bench.exempt else 40)
+        assert description.records == (None if "counts" in bench.exempt else 40)
         assert before <= description.source_now <= datetime.now(UTC)
 
     def test_the_newest_date_is_told_also_if_it_is_ahead_of_the_clock(self, bench: Bench) -> None:
@@ -193,7 +193,7 @@ class TestReading:
         found = ids_of(bench, by_time(before), page_records=page_records)
 
         assert found == changed
-        assert bench.source().describe(bench.resource, before).records == (0 if "counts" in bench.exempt else 9)
+        assert bench.source().describe(bench.resource, before).records == (None if "counts" in bench.exempt else 9)
 
     @pytest.mark.parametrize("part", [by_id()[0], by_time()], ids=["by id", "by time"])
     def test_a_read_continues_from_any_page_boundary(self, bench: Bench, part: Range) -> None:
@@ -225,7 +225,7 @@ class TestReading:
             page = bench.source().page(bench.resource, by_id()[0], None)
 
             assert (page.records, page.cursor, page.last) == (0, None, True)
-            assert bench.source().describe(bench.resource, None).records == 0
+            assert bench.source().describe(bench.resource, None).records == (None if "counts" in bench.exempt else 0)
 
     def test_nothing_changed_is_one_empty_last_page(self, bench: Bench) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)

@@ -53,8 +53,9 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     tasks: list[Task]
 
 
-prepare(list[Deployed])
+prepare(list[Deployed], list[str])
 _decode = msgspec.json.Decoder(list[Deployed]).decode
+_decode_names = msgspec.json.Decoder(list[str]).decode
 
 
 def file_of(workflow_id: str) -> int:
@@ -76,7 +77,7 @@ def read(file_no: int, *, url: str | None = None) -> list[Deployed]:
 def event_types() -> tuple[str, ...]:
     """Name the types of events that workflows wait for: those that are deployed, and those that still run."""
     found = definition_files.read(_EVENTS)
-    return tuple(msgspec.json.decode(found, type=list[str])) if found else ()
+    return tuple(_decode_names(found)) if found else ()
 
 
 def write(store: Store, *, url: str | None = None) -> list[int]:

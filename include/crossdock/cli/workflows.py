@@ -131,13 +131,16 @@ def deploy(workflow: FileOrId, version: Version = None, key: Key = None, as_json
 
 
 @app.command("undeploy")
-def undeploy(workflow_id: WorkflowId) -> None:
+def undeploy(workflow_id: WorkflowId, as_json: Json = False) -> None:
     """
     Have no new execution of a workflow begin. Those that run go on, and its versions stay.
 
     Example: ./hub workflow undeploy low_stock_alert
     """
     hub_api().delete(path_of("workflows", workflow_id, "deploy"), if_match=None)
+    if as_json:
+        console.show_json({"workflow_id": workflow_id, "state": "UNDEPLOYED"})
+        return
     console.success(f"{workflow_id} is not deployed any more")
 
 

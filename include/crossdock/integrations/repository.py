@@ -266,7 +266,7 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 
 #: Each by the index of an integration's runs, and no more of them than it needs.
 _ACTIVITY = b"""
-WITH newest AS (SELECT run_id, started_at FROM sync_run WHERE integration = %(integration)s
+WITH newest AS (SELECT run_id, started_at FROM sync_run WHERE integration = %(integration)s AND mode <> 'replay'
                  ORDER BY started_at DESC LIMIT 1),
      success AS (SELECT started_at, finished_at AS at FROM sync_run
                   WHERE integration = %(integration)s AND mode <> 'replay' AND state IN ('done', 'partial') ORDER BY started_at DESC LIMIT 1),
@@ -276,7 +276,8 @@ WITH newest AS (SELECT run_id, started_at FROM sync_run WHERE integration = %(in
                   ORDER BY started_at DESC LIMIT 1),
      day AS (SELECT count(*) AS runs, count(*) FILTER (WHERE state = 'failed') AS failed,
                     coalesce(sum(read), 0)::bigint AS read, coalesce(sum(rejected), 0)::bigint AS rejected
-               FROM sync_run WHERE integration = %(integration)s AND started_at > now() - interval '24 hours')
+               FROM sync_run WHERE integration = %(integration)s AND mode <> 'replay'
+                AND started_at > now() - interval '24 hours')
 SELECT (SELECT run_id FROM newest) AS last_run_id, (SELECT started_at FROM newest) AS last_run_at,
        (SELECT at FROM success) AS last_success_at, (SELECT error FROM trouble) AS last_error,
        day.runs AS runs_24h, day.failed AS failed_24h, day.read AS records_read_24h,

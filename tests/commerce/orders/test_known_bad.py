@@ -133,7 +133,7 @@ def test_a_mail_before_the_point_of_no_return_is_found(world: World) -> None:
 
 
 def _mail_first(flow: FixedFlow) -> FixedFlow:
-    mail = flow.step(Name.SEND_CONFIRMATION)
+    mail = next(step for step in flow.steps if step.name == Name.SEND_CONFIRMATION)
     others = [step for step in flow.steps if step is not mail]
     pivot = next(number for number, step in enumerate(others) if step.kind is StepKind.PIVOT)
     early = replace(mail, kind=StepKind.COMPENSATABLE)

@@ -345,4 +345,7 @@ def test_audit_entries_of_many_writers_are_one_chain(store: Store, hub_dsn: str)
 
 
 def test_every_subscriber_is_named_by_its_reaction() -> None:
-    assert all(subscriber.types and subscriber.attempts > 1 for subscriber in SUBSCRIBERS.values())
+    # An execution that failed is no event to be tried again: a person fixes it.
+    assert SUBSCRIBERS["failed_executions"].attempts == 1
+    others = [subscriber for name, subscriber in SUBSCRIBERS.items() if name != "failed_executions"]
+    assert all(subscriber.types and subscriber.attempts > 1 for subscriber in others)

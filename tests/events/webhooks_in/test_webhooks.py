@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from crossdock.api.middleware import RequestMiddleware
 from crossdock.app.fetch_records import FetchTally, SyncRecordFetcher
 from crossdock.app.integrations import on_changed, on_resumed
 from crossdock.app.on_webhook_received import webhook_of
-from crossdock.app.services import RecordFetcher, Services, services
+from crossdock.app.services import RecordFetcher, services
 from crossdock.app.subscribers import subscribers
 from crossdock.connectors.commercetools import Commercetools
 from crossdock.core.errors import BadRequest, HubError, IntegrationUnusable, NotFound
@@ -570,7 +571,7 @@ def test_a_delivery_with_card_data_is_refused_and_nothing_of_it_is_stored(
 
 def fetching_by(records: RecordFetcher) -> Mapping[str, Subscriber]:
     """The subscribers of the hub, one of them closed over what fetches records here."""
-    return subscribers(Services(records=records, orders=services().orders, clients=services().clients))
+    return subscribers(replace(services(), records=records))
 
 
 def test_every_announced_change_is_in_the_hub_without_a_dag_run(
@@ -927,9 +928,7 @@ def test_a_fetcher_that_was_closed_opens_its_systems_again(store: Store, shop: F
         yield Systems(source=connect(shop), store=store, landing=Landing(str(tmp_path / "landing")))
         seen.append("closed")
 
-    provided = Services(
-        records=SyncRecordFetcher(opened, stream_of=stream_of), orders=services().orders, clients=services().clients
-    )
+    provided = replace(services(), records=SyncRecordFetcher(opened, stream_of=stream_of))
     for row in shop.state.collection("inventory").rows()[:2]:
         with closing(provided):
             provided.records.fetch("commercetools.inventory", [row.document["sku"]])
