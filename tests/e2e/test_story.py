@@ -28,7 +28,7 @@ def test_the_demo_passes_every_step(hub: Hub) -> None:
     story = hub.json("demo")
 
     assert story["ok"], story
-    assert len(story["steps"]) == 30
+    assert len(story["steps"]) == 32
     assert story["steps"][-1]["name"] == "Every page in Airflow's UI opens"
     first = {sync["stream"]: sync for sync in reversed(story["syncs"])}
     assert {stream: sync["read"] for stream, sync in first.items()} == {
