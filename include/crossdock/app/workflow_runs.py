@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,7 +66,7 @@ class WorkflowDriver:
             self._calls = None
 
 
-class _StepsOf(Collection[str]):
+class _StepsOf(Container[str]):
     """The steps of the engine that some steps of a definition make: in loops, and in the handlers of what they could not do."""
 
     def __init__(self, steps: Collection[str]) -> None:
@@ -74,12 +74,6 @@ class _StepsOf(Collection[str]):
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and any(step_of(part) in self._steps for part in name.split("@"))
-
-    def __iter__(self) -> Any:
-        return iter(self._steps)
-
-    def __len__(self) -> int:
-        return len(self._steps)
 
 
 def begin(
@@ -94,8 +88,9 @@ def begin(
 
     """
     with driver.calls().store.transaction() as work:
-        executions.execute(work, driver.flows, workflow_id, params, run_id=run_id, driver=Driver.DAG, actor=actor)
-        started = _execution_of(work, workflow_id, run_id)
+        started = executions.execute(
+            work, driver.flows, workflow_id, params, run_id=run_id, driver=Driver.DAG, actor=actor
+        )
         repository.add_run(work, run_id, [started.execution_id])
     return Made()
 

@@ -24,7 +24,6 @@ from crossdock.workflows.declared.flow import DeclaredFlow, flow_name, retried, 
 from crossdock.workflows.declared.model import Call, Workflow
 from crossdock.workflows.declared.route import Shown, ShownState, step_of
 from crossdock.workflows.model import (
-    ENDED,
     UNRESOLVED,
     Driver,
     Execution,
@@ -378,11 +377,6 @@ def _retries(row: StepProgress | None) -> int:
     """How often a step was tried after its first time."""
     tries = [tried for tried in row.log if tried.state is not StepState.WAITING] if row is not None else []
     return max(len(tries) - 1, 0)
-
-
-def is_over(execution: Execution) -> bool:
-    """Whether nothing more happens of it by itself."""
-    return execution.state in ENDED or execution.waits_for is not None
 
 
 def hear(work: Work, events: Sequence[tuple[Position, Document]]) -> int:
