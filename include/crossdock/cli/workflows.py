@@ -72,7 +72,7 @@ def test(
 
     Example: ./hub workflow test docs/workflows/refund_with_approval.yaml --answers docs/workflows/refund_with_approval.answers.yaml
     """
-    if (file := Path(workflow)).suffix or file.is_file():
+    if (file := _file_of(workflow)) is not None:
         found = _tested_here(file, answers, params)
     else:
         body = {
@@ -113,7 +113,7 @@ def deploy(workflow: FileOrId, version: Version = None, key: Key = None, as_json
     Example: ./hub workflow deploy docs/workflows/order_flow.yaml
     """
     hub = hub_api()
-    if (file := Path(workflow)).is_file():
+    if (file := _file_of(workflow)) is not None:
         added = repeatable.send(path_of("workflows"), {"definition": _text(file)}, key)
         workflow, version = added["workflow_id"], added["version"]
         tried = hub.post(path_of("workflows", workflow, "test"), {"version": version}).document
@@ -227,6 +227,12 @@ def read_document(file: Path) -> dict[str, Any]:
     if mistakes or not isinstance(value, dict):
         raise BadRequest(f"{file} is not valid: {mistakes[0] if mistakes else 'expected an object'}")
     return value
+
+
+def _file_of(workflow: str) -> Path | None:
+    """Read what was named as a file, also one that is not there: an ID has no dot. None for an ID."""
+    file = Path(workflow)
+    return file if file.suffix or file.is_file() else None
 
 
 def _valid(file: Path) -> Workflow:
