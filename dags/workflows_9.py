@@ -1,7 +1,7 @@
 """
 Define the DAGs of one share of the deployed workflows.
 
-The sixteen files `workflows_0.py` to `workflows_15.py` divide the workflows among themselves, so that each is parsed within
+The 32 files `workflows_0.py` to `workflows_31.py` divide the workflows among themselves, so that each is parsed within
 a second with 500 of them. What to do about a failed task is described in each DAG.
 """
 

@@ -7,7 +7,7 @@ import json
 import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -479,15 +479,7 @@ def test_changes_in_a_row_are_one_request_to_parse(hub: Hub, retailer: FakeRetai
     """The second change was stored and answered 500, while Airflow had not yet parsed after the first."""
     document = added(hub, retailer)
     of = f"/v1/integrations/{document['id']}"
-    with closing(sqlite3.connect(hub.metadata)) as metadata, metadata:
-        metadata.execute("INSERT OR IGNORE INTO dag_bundle (name, active) VALUES ('ours', 1)")
-        metadata.execute(
-            "INSERT OR REPLACE INTO dag (dag_id, bundle_name, fileloc, relative_fileloc, is_paused, is_stale, max_active_tasks,"
-            " max_consecutive_failed_dag_runs, has_task_concurrency_limits, timetable_type, fail_fast,"
-            " partition_mapper_info)"
-            " VALUES (?, 'ours', '/dags/deliver_events.py', 'deliver_events.py', 0, 1, 1, 0, 0, 'none', 0, '{}')",
-            delivery_dags(1),
-        )
+    hub.airflow_knows(delivery_dags(1)[0], "deliver_events.py")
 
     changes = [
         hub.call("PATCH", of, json={"name": name}, headers={"If-Match": f'"{at}"'}) for at, name in ((1, "A"), (2, "B"))

@@ -6,6 +6,7 @@ What was sent, the mail server itself is asked.
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from crossdock.client.hub import HubApi, HubRefused
@@ -143,6 +145,46 @@ def test_a_definition_is_refused_with_its_mistakes_or_added_tested_and_deployed(
     assert (deployed["state"], deployed["dag_id"]) == ("ACTIVE", "workflow_created")
 
 
+def test_an_integration_is_added_when_its_test_passes_and_steps_call_it_with_its_credentials(desk: Desk) -> None:
+    """The seed's integration management: the credentials are checked, kept encrypted, used by a step, and its calls are counted."""
+    secrets = json.loads((desk.stack.home / "secrets.json").read_text())
+    key = secrets["sandbox_client_secret"]
+    settings = {"url": desk.stack.parts["sendgrid"]["url"], "allowed_networks": ["127.0.0.0/8"]}
+    body = {"id": "seed_mails", "kind": "sendgrid", "settings": settings}
+    with pytest.raises(HubRefused) as refused:
+        desk.api.post("/integrations", {**body, "credentials": {"api_key": "SG.another"}})
+    assert [check["name"] for check in refused.value.problem["checks"] if check["outcome"] == "failed"] == [
+        "credentials"
+    ]
+
+    added = desk.api.post("/integrations", {**body, "credentials": {"api_key": key}}).document
+    assert (added["id"], added["test_passed"]) == ("seed_mails", True)
+    assert key not in json.dumps(added)
+    assert kept_password(desk.stack, secrets["metadata_password"], added["connection_id"]) not in (None, "", key)
+
+    to, text = address(), definition("integrated", mail("first"))
+    desk.deploy(text.replace("mail_server: smtp_relay", "mail_server: sendgrid").replace("mail_server", "seed_mails"))
+    desk.wait_for_dag("integrated")
+    status = desk.end_of(desk.execute("integrated", to=to)["execution_id"])
+
+    assert status["state"] == "COMPLETED", status
+    assert to in [found["to"] for found in SandboxControl(settings["url"]).mails()]
+    health = eventually(lambda: counted(desk.api.get("/integrations/seed_mails/health").document), timeout_s=60)
+    assert health["last_call_success_at"]
+
+
+def kept_password(stack: Watched, password: str, connection_id: str) -> str | None:
+    """What Airflow's own database has of the password of a connection."""
+    port = stack.parts["postgres-metadata"]["port"]
+    with psycopg.connect(host="127.0.0.1", port=port, user="airflow", password=password, dbname="airflow") as opened:
+        row = opened.execute("SELECT password FROM connection WHERE conn_id = %s", [connection_id]).fetchone()
+    return row[0] if row else None
+
+
+def counted(health: dict[str, Any]) -> dict[str, Any] | None:
+    return health if health["calls"]["successes"] else None
+
+
 def test_it_is_executed_as_a_dag_of_its_own_and_watched_to_its_end(desk: Desk) -> None:
     """The seed's main flow: 202 with the ID, a call to another system, a condition, COMPLETED."""
     text = definition(
@@ -260,6 +302,25 @@ def test_a_worker_that_is_killed_in_the_middle_sends_nothing_twice(desk: Desk) -
         return
     eventually(lambda: desk.status(started["execution_id"])["state"] == "COMPLETED" or None, timeout_s=120)
     assert desk.sent(to) == ["first", "second"]
+
+
+@pytest.mark.deep
+def test_a_scheduler_that_is_killed_in_the_middle_sends_nothing_twice(desk: Desk) -> None:
+    """`kill -9` of the scheduler while a step waits: the stack starts it again, and the execution goes on where it was."""
+    desk.deploy(definition("headless", mail("first") + "  - {id: pause, wait: 5s}\n" + mail("second")))
+    desk.wait_for_dag("headless")
+    to = address()
+
+    started = desk.execute("headless", to=to)
+    eventually(lambda: states(desk.status(started["execution_id"]))["pause"] == "RUNNING" or None)
+    killed = desk.stack.parts["scheduler"]["pid"]
+    desk.stack.kill("scheduler")
+
+    status = desk.end_of(started["execution_id"], timeout_s=600)
+    assert (status["state"], desk.sent(to)) == ("COMPLETED", ["first", "second"])
+    desk.stack.look_again()
+    assert desk.stack.parts["scheduler"]["pid"] != killed
+    assert desk.run_of(started, "headless")[0] == "success"
 
 
 def processes_of_task(desk: Desk, started: dict[str, Any], task_id: str) -> list[psutil.Process]:

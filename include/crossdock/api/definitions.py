@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import PurePosixPath
+from collections.abc import Mapping
 from typing import Any
 
+from crossdock.api.parse_requests import parse_soon
 from crossdock.app import definitions, workflow_snapshots
-from crossdock.core.ids import delivery_dags
 from crossdock.core.log import logger
 from crossdock.db.database import Store
 
@@ -23,14 +21,14 @@ def integration_added(store: Store, integration_id: str) -> None:
 
 def integrations_changed(store: Store) -> None:
     """Write the snapshots of the registry, and have Airflow parse the DAG files of those that changed."""
-    _parse_soon([definitions.file_name(file_no) for file_no in definitions.write(store)])
+    parse_soon([definitions.file_name(file_no) for file_no in definitions.write(store)])
 
 
 def workflows_changed(store: Store) -> None:
     """Write the snapshots of the deployed workflows, and have Airflow parse the DAG files of those that changed."""
     files = [workflow_snapshots.file_name(file_no) for file_no in workflow_snapshots.write(store)]
     try:
-        _parse_soon(files)
+        parse_soon(files)
     except Exception as error:  # noqa: BLE001  it is deployed: Airflow parses the files at their next turn, and executions need no run
         log.warning("Airflow could not be asked to parse %s: %s", ", ".join(files), type(error).__name__)
 
@@ -68,26 +66,3 @@ def _create_pool(pool: Mapping[str, Any]) -> None:
     with create_session() as session:
         if Pool.get_pool(pool["name"], session=session) is None:
             Pool.create_or_update_pool(**pool, include_deferred=False, session=session)
-
-
-def _parse_soon(files: Sequence[str]) -> None:
-    """Have Airflow parse the DAG files within a second, instead of at their next turn."""
-    from airflow.models.dag import DagModel  # noqa: PLC0415  as above
-    from airflow.models.dagbag import DagPriorityParsingRequest  # noqa: PLC0415
-    from airflow.utils.session import create_session  # noqa: PLC0415
-    from sqlalchemy.exc import IntegrityError  # noqa: PLC0415
-
-    if not files:
-        return
-    with create_session() as session:
-        # Our DAG files lie beside the one of the delivery.
-        known = session.get(DagModel, delivery_dags(1)[0])
-        if known is None or known.relative_fileloc is None:
-            log.info("Airflow has not parsed our DAG files yet: it will at their next turn")
-            return
-        folder = PurePosixPath(known.relative_fileloc).parent
-        for file in files:
-            request = DagPriorityParsingRequest(known.bundle_name, str(folder / file))
-            # One that waits already is the same request. Its key is made when it is written, so that nothing finds it before.
-            with suppress(IntegrityError), session.begin_nested():
-                session.add(request)

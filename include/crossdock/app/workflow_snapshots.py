@@ -8,7 +8,8 @@ no more. The workflows are divided among as many snapshots as there are DAG file
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from crossdock.db.database import Store
     from crossdock.workflows.declared.model import Block, Step, Workflow
 
-#: How many DAG files there are (`dags/workflows_0.py` and so on); 500 workflows make about 30 in each.
-FILES = 16
+#: How many DAG files there are (`dags/workflows_0.py` and so on); 500 workflows make about 15 in each. When one changes, Airflow builds
+#: and stores the DAGs of its whole file, so that more files make a deployment faster, and a hub at rest busier.
+FILES = 32
 _EVENTS = "workflow-events.json"
 
 
@@ -51,6 +53,8 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     cron: str | None
     timezone: str
     tasks: list[Task]
+    #: The types of the events that start it, or that its steps wait for.
+    event_types: list[str] = []
 
 
 prepare(list[Deployed], list[str])
@@ -80,24 +84,36 @@ def event_types() -> tuple[str, ...]:
     return tuple(_decode_names(found)) if found else ()
 
 
-def write(store: Store, *, url: str | None = None) -> list[int]:
+def write(store: Store, *, url: str | None = None, anew: bool = False) -> list[int]:
     """
     Write the snapshots of what is deployed, and return the numbers of those that changed. Idempotent.
 
-    Each is replaced as a whole, so that a reader sees the old or the new one. *url* replaces the setting
+    Each is replaced as a whole, so that a reader sees the old or the new one. A version never changes: one that is in a snapshot is
+    not built again, unless all is to be built *anew*, as by a hub with other code or a restored database. *url* replaces the setting
     `HUB_DEFINITIONS_URL`.
     """
     from crossdock.app import workflows  # noqa: PLC0415  reads definitions, which no DAG file needs
     from crossdock.workflows.declared import repository, triggers  # noqa: PLC0415  loads the database driver
 
+    built = {} if anew else {(each.workflow_id, each.version): each for each in _all(url)}
     with store.transaction() as work:
         # Otherwise the older of two changes could be written last.
         repository.lock_deployments(work)
-        deployed = [workflows.read(each.definition) for each in repository.deployments(work)]
+        deployed = [
+            built.get((each.workflow_id, each.version)) or deployed_of(workflows.read(each.definition))
+            for each in repository.deployments(work)
+        ]
         at_work = [workflows.read(definition) for definition in repository.definitions_at_work(work)]
-        types = sorted({name for workflow in (*deployed, *at_work) for name in triggers.event_types(workflow)})
-        _replace(_EVENTS, msgspec.json.encode(types), url)
-        return write_snapshots(map(deployed_of, deployed), url=url)
+        types = {name for each in deployed for name in each.event_types}.union(*map(triggers.event_types, at_work))
+        _replace(_EVENTS, msgspec.json.encode(sorted(types)), url)
+        return write_snapshots(deployed, url=url)
+
+
+def _all(url: str | None) -> Iterator[Deployed]:
+    """Read what the snapshots have; nothing from one that a hub with other code wrote."""
+    for file_no in range(FILES):
+        with suppress(msgspec.ValidationError):
+            yield from read(file_no, url=url)
 
 
 def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> list[int]:
@@ -111,6 +127,7 @@ def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> lis
 def deployed_of(workflow: Workflow) -> Deployed:
     """Build what the DAG of a workflow needs."""
     from crossdock.workflows.declared.mappings import mapped  # noqa: PLC0415  as above
+    from crossdock.workflows.declared.triggers import event_types as event_types_of  # noqa: PLC0415  as above
 
     timer = next((trigger for trigger in workflow.triggers if trigger.cron is not None), None)
     scheduled = mapped(dict(timer.given), {}) if timer is not None else {}
@@ -127,6 +144,7 @@ def deployed_of(workflow: Workflow) -> Deployed:
         cron=timer.cron if timer is not None else None,
         timezone=(timer.timezone if timer is not None else None) or "UTC",
         tasks=_tasks(workflow.block),
+        event_types=sorted(event_types_of(workflow)),
     )
 
 

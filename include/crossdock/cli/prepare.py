@@ -201,7 +201,7 @@ def _migrate_hub(settings: AirflowSettings) -> Mapping[str, Entry]:
     with Store(dsn) as store:
         found = integration_service.register(store, settings.connections, actor="cli:prepare")
         definitions.write(store)
-        workflow_snapshots.write(store)
+        workflow_snapshots.write(store, anew=True)
     return found.kept
 
 

@@ -114,7 +114,7 @@ def airflow_environment(ports: Mapping[str, int], secrets: Secrets) -> dict[str,
         **_section("LOGGING", _LOGGING_SETTINGS),
         **_section("SCHEDULER", _SCHEDULER_SETTINGS),
         **_section("WORKERS", _WORKER_SETTINGS),
-        **_section("DAG_PROCESSOR", {"REFRESH_INTERVAL": 30, "MIN_FILE_PROCESS_INTERVAL": 30}),
+        **_section("DAG_PROCESSOR", {"REFRESH_INTERVAL": 30, "MIN_FILE_PROCESS_INTERVAL": 60}),
         **_section("TRIGGERER", {"SHARED_STREAM_COHORT_GRACE_PERIOD": 15}),
         **_section("STATE_STORE", {"CLEAR_ON_SUCCESS": True}),
     }

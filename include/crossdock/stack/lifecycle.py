@@ -547,7 +547,7 @@ def _register(stack: Stack, progress: Progress) -> Collection[str]:
     with Store(stack.hub_dsn) as store:
         found = integration_service.register(store, _settings(stack).connections, actor="cli:up")
         definitions.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
-        workflow_snapshots.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"])
+        workflow_snapshots.write(store, url=stack.environment()["HUB_DEFINITIONS_URL"], anew=True)
     for connection_id, by_hand in found.kept.items():
         progress(f"{connection_id} stays as it is: {by_hand.act} by {by_hand.actor}")
     return found.kept

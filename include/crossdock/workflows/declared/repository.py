@@ -89,10 +89,12 @@ SELECT workflow_id, version, title, definition, deployed_at, deployed_by
 #: What was stored before a workflow was deployed starts no execution of it.
 _BY_EVENTS = b"SELECT workflow_id, version, since_epoch, since_xid FROM workflow_deployment ORDER BY workflow_id"
 
+#: Of versions that are deployed no more.
 _AT_WORK = b"""
 SELECT definition FROM workflow_version
  WHERE 'workflow.' || workflow_id || '.v' || version = ANY(ARRAY(
     SELECT DISTINCT flow FROM execution WHERE flow LIKE 'workflow.%' AND ended_at IS NULL))
+   AND (workflow_id, version) NOT IN (SELECT workflow_id, version FROM workflow_deployment)
 """
 
 _OF_VERSION = (
@@ -188,5 +190,5 @@ def deployed_since(work: Work) -> list[tuple[str, int, Position]]:
 
 
 def definitions_at_work(work: Work) -> list[str]:
-    """List the definitions of the versions that have executions that have not ended."""
+    """List the definitions of the versions that are deployed no more and have executions that have not ended."""
     return [row[0] for row in work.execute(_AT_WORK)]
