@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -19,9 +19,27 @@ from tests.api.conftest import Hub
 from tests.api.matrix import MATRIX, SIGNED
 
 PROJECT = Path(__file__).parents[2]
-#: Requests that schemathesis makes up for each operation, by who asks: most of what the others may, a viewer may too.
-#: More in a night's run, for all of them: HUB_FUZZ_EXAMPLES=500.
-EXAMPLES = {"admin": "12", "otto": "3", "dora": "2", "uma": "2", "vera": "2"}
+
+
+class Fuzz(NamedTuple):
+    """One run of Schemathesis."""
+
+    #: Who asks. Most of what the others may, a viewer may too; the roles between them are in test_access, and here at length.
+    name: str
+    #: Requests that it makes up for each operation.
+    examples: int
+    phases: str = "fuzzing"
+    #: Only the paths that contain it.
+    paths: str = ""
+
+
+_ALL_PHASES = "examples,coverage,fuzzing,stateful"
+_IN_THE_GATE = [
+    Fuzz("admin", 12, _ALL_PHASES),
+    Fuzz("admin", 50, paths="/v1/(workflows|executions)"),
+    Fuzz("uma", 2),
+]
+_DEEP = [Fuzz("admin", 500), Fuzz("otto", 3), Fuzz("dora", 2), Fuzz("vera", 2, _ALL_PHASES)]
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +96,12 @@ def test_it_is_served(hub: Hub, served: dict[str, Any]) -> None:
     assert hub.call("GET", "/v1/openapi.json", "vera").json() == served
 
 
-#: One who may do everything, and one who may do little; the roles between them in test_access, and here at length.
-_IN_THE_GATE = ("admin", "uma")
-
-
 @pytest.mark.parametrize(
-    "name", [name if name in _IN_THE_GATE else pytest.param(name, marks=pytest.mark.deep) for name in EXAMPLES]
+    "fuzz",
+    [*_IN_THE_GATE, *(pytest.param(fuzz, marks=pytest.mark.deep) for fuzz in _DEEP)],
+    ids=lambda fuzz: f"{fuzz.name}-{fuzz.examples}",
 )
-def test_the_server_does_as_its_document_says(fuzzed_hub: Hub, name: str) -> None:
+def test_the_server_does_as_its_document_says(fuzzed_hub: Hub, fuzz: Fuzz) -> None:
     """
     Schemathesis, all its checks, over a socket and a database: no 500, no answer that the document does not know, no
     request that breaks the document and is accepted, no credential that could be left out.
@@ -101,21 +117,22 @@ def test_the_server_does_as_its_document_says(fuzzed_hub: Hub, name: str) -> Non
         "--url",
         f"{fuzzed_hub.url}/hub",
         "--header",
-        f"Authorization: Bearer {fuzzed_hub.token(name)}",
+        f"Authorization: Bearer {fuzzed_hub.token(fuzz.name)}",
         "--checks",
         "all",
         "--phases",
-        "examples,coverage,fuzzing,stateful" if name in ("admin", "vera") else "fuzzing",
+        fuzz.phases,
         "--max-examples",
-        os.environ.get("HUB_FUZZ_EXAMPLES", EXAMPLES[name]),
+        str(fuzz.examples),
         "--seed",
         "20261124",
         "--request-timeout",
         "600",
         "--no-color",
+        *(("--include-path-regex", fuzz.paths) if fuzz.paths else ()),
     ]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "tests/api")}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1_500)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=7_200)
 
     # What failed comes first, and hints on how to test more come last.
     _, heading, failed = ended.stdout.partition("= FAILURES =")

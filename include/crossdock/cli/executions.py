@@ -74,15 +74,19 @@ def status(
 
 @app.command("executions")
 def executions(
-    workflow_id: Annotated[str | None, typer.Argument(help="Only of this workflow.")] = None, as_json: Json = False
+    workflow_id: Annotated[str | None, typer.Argument(help="Only of this workflow.")] = None,
+    state: Annotated[str | None, typer.Option(help="RUNNING, COMPLETED, FAILED or CANCELLED.")] = None,
+    as_json: Json = False,
 ) -> None:
     """
     List executions, the newest first.
 
-    Example: ./hub workflow executions order_flow
+    Example: ./hub workflow executions order_flow --state FAILED
     """
-    chosen = {"workflow_id": workflow_id} if workflow_id is not None else {}
-    found = hub_api().get("/executions", **chosen).document["executions"]
+    chosen = {"workflow_id": workflow_id, "state": state}
+    found = (
+        hub_api().get("/executions", **{name: value for name, value in chosen.items() if value}).document["executions"]
+    )
     if as_json:
         console.show_json({"executions": found})
         return
