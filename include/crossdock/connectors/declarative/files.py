@@ -159,6 +159,8 @@ def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
     import jmespath  # type: ignore[import-untyped]  # noqa: PLC0415  as above
     from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]  # noqa: PLC0415
 
+    from crossdock.core.calculations import wrong_call_in  # noqa: PLC0415  imports JMESPath
+
     read, identity = declaration.read, declaration.identity
     expressions = {
         "/read/records": read.records,
@@ -176,9 +178,11 @@ def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
     for pointer, expression in expressions.items():
         if expression:
             try:
-                jmespath.compile(expression)
+                cause = wrong_call_in(jmespath.compile(expression).parsed)
             except JMESPathError as error:
-                yield pointer, f"is not a JMESPath expression: {str(error).splitlines()[0]}"
+                cause = f"is not a JMESPath expression: {str(error).splitlines()[0]}"
+            if cause:
+                yield pointer, cause
 
 
 def _name(declaration: Declaration) -> Iterator[tuple[str, str]]:
