@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from crossdock.connectors.declarative.signing import destination, needed_credentials
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from crossdock.connectors.declarative.signing import base_url_of, destination, needed_credentials, signer_of
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.connectors.declarative.streams import valid_declaration
 from crossdock.core.ids import unprefixed
-from crossdock.http.config import SafeguardsFactory
+from crossdock.http.client import HttpClient
+from crossdock.http.config import SafeguardsFactory, client_config_of
 from crossdock.http.connection import Connection
+from crossdock.integrations.actions.model import Action
+
+if TYPE_CHECKING:
+    from crossdock.connectors.declarative.actions import DeclaredClient
 
 
 def source_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> DeclaredSource:
@@ -43,3 +51,35 @@ def needs_of(integration: str) -> tuple[str, ...]:
 
     """
     return needed_credentials(valid_declaration(integration))
+
+
+def client_of(integration: str, connection: Connection, share: SafeguardsFactory | None) -> DeclaredClient:
+    """
+    Create the client for the actions of *integration*: with the credentials, address and limits of its syncs.
+
+    Raises:
+        NotFound: there is no such declaration.
+        BadRequest: as in `source_of`.
+
+    """
+    from crossdock.connectors.declarative.actions import DeclaredClient  # noqa: PLC0415  only where actions are called
+
+    declaration = valid_declaration(integration)
+    config = client_config_of(connection, share, declared=declaration.limits.policy)
+    base_url = base_url_of(declaration, connection)
+    auth = signer_of(declaration, connection, base_url, config)
+    return DeclaredClient(HttpClient(integration, base_url, auth=auth, config=config))
+
+
+def actions_of(integration: str) -> Mapping[str, tuple[Action, Any]]:
+    """
+    Make the actions that the file of *integration* declares: each with what carries it out.
+
+    Raises:
+        NotFound: there is no such declaration.
+        InvalidDeclaration: it never was valid.
+
+    """
+    from crossdock.connectors.declarative import actions  # noqa: PLC0415  as above
+
+    return actions.actions_of(valid_declaration(integration))

@@ -100,11 +100,22 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
 
 def _spell_null(document: Any) -> None:
     """Take `empty: null` and `missing: null` for the word: YAML reads it as no value."""
-    mapping = document.get("mapping") if isinstance(document, dict) else None
-    for field in mapping.values() if isinstance(mapping, dict) else ():
+    for field in _fields_in(document):
         for name in ("empty", "missing"):
             if isinstance(field, dict) and name in field and field[name] is None:
                 field[name] = "null"
+
+
+def _fields_in(document: Any) -> Iterator[Any]:
+    """Yield what stands where fields do: in the mapping, and in the answers of actions."""
+    found = document if isinstance(document, dict) else {}
+    actions = found.get("actions")
+    places = [found.get("mapping")]
+    places += (
+        [each.get("answer") for each in actions.values() if isinstance(each, dict)] if isinstance(actions, dict) else []
+    )
+    for place in places:
+        yield from place.values() if isinstance(place, dict) else ()
 
 
 def _against_schema(document: Any) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,7 @@ def check(workflow: Workflow, value: Any, catalog: Catalog) -> Iterator[Mistake]
 
 def action_of(workflow: Workflow, called: Called, catalog: Catalog) -> Action | None:
     """Find the action that a step calls; None if there is none, which is reported once."""
-    actions = catalog.actions_of(workflow.integrations.get(called.integration, ""))
+    actions = catalog.actions_of(called.integration, workflow.integrations.get(called.integration, ""))
     return actions.get(called.action) if actions is not None else None
 
 
@@ -79,7 +79,7 @@ def _integrations(workflow: Workflow, catalog: Catalog) -> Iterator[Mistake]:
     for name, kind in workflow.integrations.items():
         at = f"/integrations/{name}"
         registered = catalog.kind_of(name) if catalog.has_registry else kind
-        if catalog.actions_of(kind) is None:
+        if catalog.actions_of(name, kind) is None:
             yield Rule.UNKNOWN_INTEGRATION, at, f"{kind} is not a kind of integration"
         elif registered is None:
             yield Rule.UNKNOWN_INTEGRATION, at, f"there is no integration {name}; add it first"
@@ -100,9 +100,13 @@ def _action(workflow: Workflow, called: Called, catalog: Catalog) -> Iterator[Mi
         )
         return
     kind = workflow.integrations[called.integration]
-    actions = catalog.actions_of(kind)
+    actions = catalog.actions_of(called.integration, kind)
     if actions is not None and called.action not in actions:
-        yield Rule.UNKNOWN_ACTION, at, f"{kind} has no action {called.action}; actions: {', '.join(actions) or 'none'}"
+        yield (
+            Rule.UNKNOWN_ACTION,
+            at,
+            f"{called.integration} ({kind}) has no action {called.action}; actions: {', '.join(actions) or 'none'}",
+        )
 
 
 def _undo(called: Called, undo: Called) -> Iterator[Mistake]:
