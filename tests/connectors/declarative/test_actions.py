@@ -345,6 +345,19 @@ class TestWorkflows:
             assert rule in [finding.rule for finding in validate(each, HUB).findings]
 
 
+def test_a_file_that_never_was_valid_has_no_actions_and_the_workflow_says_where_to_look(declared_here: Path) -> None:
+    """One with a mistake keeps those of its last valid version, as its sync does."""
+    changed(declared_here, "reserve", declines=[401])
+    (finding, *_) = validate(documented_workflow(), HUB).findings
+    assert finding.rule is Rule.UNKNOWN_ACTION
+    assert "They are in the file warehouse_rest.yaml beside the DAGs" in finding.message
+
+    changed(declared_here, "reserve", declines=[409])
+    assert validate(documented_workflow(), HUB).findings == ()
+    changed(declared_here, "reserve", declines=[401])
+    assert validate(documented_workflow(), HUB).findings == ()
+
+
 def refusing(warehouse: Warehouse, method: str) -> Any:
     effect = warehouse.effect
     return lambda asked, request: (400, {}, {"message": "no"}) if request.command == method else effect(asked, request)

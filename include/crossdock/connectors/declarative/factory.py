@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossdock.connectors.declarative import files
+from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.signing import base_url_of, destination, needed_credentials, signer_of
 from crossdock.connectors.declarative.source import DeclaredSource
 from crossdock.connectors.declarative.streams import valid_declaration
@@ -80,6 +84,22 @@ def actions_of(integration: str) -> Mapping[str, tuple[Action, Any]]:
         InvalidDeclaration: it never was valid.
 
     """
+    path = files.paths().get(integration)
+    if path is None:
+        raise files.not_found(integration)
+    stat = path.stat()
+    made = _made(path, stat.st_mtime_ns, stat.st_size)
+    if isinstance(made, InvalidDeclaration):
+        raise InvalidDeclaration(made.path, made.mistakes)
+    return made
+
+
+@lru_cache(maxsize=256)
+def _made(path: Path, _changed_at_ns: int, _size: int) -> Mapping[str, tuple[Action, Any]] | InvalidDeclaration:
+    """Make them once for each state of the file: whoever validates a workflow, or makes its steps, asks often."""
     from crossdock.connectors.declarative import actions  # noqa: PLC0415  as above
 
-    return actions.actions_of(valid_declaration(integration))
+    try:
+        return actions.actions_of(valid_declaration(path.stem))
+    except InvalidDeclaration as error:
+        return error

@@ -64,10 +64,14 @@ def find(name: str) -> Declaration:
     """
     known = paths()
     if name not in known:
-        raise NotFound(
-            f"The declaration {name}.yaml does not exist in {folder()}. Existing declarations: {', '.join(known) or 'none'}"
-        )
+        raise not_found(name)
     return read(known[name])
+
+
+def not_found(name: str) -> NotFound:
+    """Build the error for a declaration that does not exist; it lists the existing ones."""
+    known = ", ".join(paths()) or "none"
+    return NotFound(f"The declaration {name}.yaml does not exist in {folder()}. Existing declarations: {known}")
 
 
 def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:

@@ -89,9 +89,10 @@ def valid_declaration(name: str) -> Declaration:
 
     """
     path = files.paths().get(name)
-    found = last_valid.read(path, _semantic_mistakes) if path else None
-    # It says why there is none.
-    return found or files.find(name)
+    if path is None:
+        raise files.not_found(name)
+    # Read again, it says what is wrong.
+    return last_valid.read(path, _semantic_mistakes) or files.read(path, _semantic_mistakes)
 
 
 def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
