@@ -24,7 +24,7 @@ def test_every_mistake_of_a_file_is_shown_with_its_line_and_pointer(stackless_hu
     ended = stackless_hub("workflow", "validate", str(wrong))
 
     assert ended.code == 2
-    assert "line 21: /do/0/call: hubspot has no action standing" in " ".join(ended.err.split())
+    assert "line 21: /do/0/call: crm (hubspot) has no action standing" in " ".join(ended.err.split())
     assert "/do/2/timeout: must be more than zero" in " ".join(ended.err.split())
 
 

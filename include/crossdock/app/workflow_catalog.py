@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from crossdock.app.event_types import event_types
+from crossdock.core.errors import HubError
 from crossdock.db.database import Store
 from crossdock.integrations import repository as integrations
 from crossdock.integrations.actions.model import Action, Document
@@ -32,9 +33,14 @@ class WorkflowCatalog:
     def is_tested(self, integration_id: str) -> bool:
         return integration_id in self.tested
 
-    def actions_of(self, kind: str) -> Mapping[str, Action] | None:
+    def actions_of(self, integration_id: str, kind: str) -> Mapping[str, Action] | None:
         manifest = manifests().get(kind)
-        return manifest.actions if manifest is not None else None
+        if manifest is None:
+            return None
+        try:
+            return manifest.of_integration(integration_id).actions
+        except HubError:  # no file declares it: it has none
+            return {}
 
     def event_types(self) -> Mapping[str, Document]:
         """Give the newest schema of each event type. Those of executions are left out: one could start itself without end."""

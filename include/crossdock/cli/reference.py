@@ -26,6 +26,22 @@ _ABOUT_ALERTS = (
     "status` checks what the database knows, too, because without delivery nobody else does. A subscriber of your own may open "
     "kinds of its own."
 )
+_ABOUT_CALCULATIONS = (
+    "JMESPath does not calculate; these functions do, beside its own `sum`, `max`, `abs` and the like, in declarations and in "
+    "workflows. They are exact, with at most 60 digits. A literal number stands in backticks: ``multiply(packs, `6`)``. Text is not a "
+    "number until `to_number(…)` has read it. A missing value is an error that names the record; where it means 0, say so: "
+    "``reserved || `0` ``."
+)
+_CALCULATIONS_BY_EXAMPLE = (
+    "A warehouse that has stock and reservations, and gives prices as text in major units:",
+    "",
+    "```yaml",
+    "mapping:",
+    "  available_quantity: {path: 'subtract(on_hand, reserved || `0`)', type: integer}",
+    '  price_minor: {path: to_minor(price, currency), type: integer}      # "12.50" in EUR is 1250',
+    "  weight_kg: {path: 'divide(grams, `1000`)', type: decimal}",
+    "```",
+)
 _PLACEHOLDER = "SUBJECT"
 _STREAM = "STREAM"
 _GENERATED = (
@@ -200,8 +216,9 @@ def _fields(schema: Mapping[str, Any]) -> str:
 
 
 def declarations() -> str:
-    """Every field of a declaration, and an example of each kind of authentication and pagination."""
+    """Every field of a declaration, an example of each kind of authentication and pagination, and the functions of mappings."""
     from crossdock.connectors.declarative.files import schema  # noqa: PLC0415  only this page needs it
+    from crossdock.core.calculations import DESCRIBED  # noqa: PLC0415  as above
 
     found = schema()
     lines = ["# The fields of a declaration", "", _GENERATED]
@@ -216,6 +233,11 @@ def declarations() -> str:
         lines += [f"## {title} by example", "", described["description"], ""]
         for example in described["examples"]:
             lines += [f"`{example['kind']}`:", "", "```yaml", *_yaml(place, example), "```", ""]
+    lines += ["## Arithmetic in mappings", "", _wrapped(_ABOUT_CALCULATIONS), ""]
+    lines += [
+        textwrap.fill(f"- `{call}`: {meaning}", 138, subsequent_indent="  ") for call, meaning in DESCRIBED.items()
+    ]
+    lines += ["", *_CALCULATIONS_BY_EXAMPLE, ""]
     lines += ["## All fields", "", *_declared_fields("", found), ""]
     return "\n".join(lines)
 
@@ -240,7 +262,9 @@ def _declared_fields(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
         below |= {f"{path}[].{name}": each for name, each in schema["items"]["properties"].items()}
     required = {f"{path}.{name}".removeprefix(".") for name in schema.get("required", ())}
     for name, each in below.items():
-        kind = ", ".join(f"`{value}`" for value in each["enum"]) if "enum" in each else each["type"]
+        types = each.get("type", [])
+        kind = ", ".join(f"`{value}`" for value in each["enum"]) if "enum" in each else types
+        kind = kind if isinstance(kind, str) else " or ".join(kind)
         need = ", required" if name in required else ""
         yield textwrap.fill(f"- `{name}` ({kind}{need}): {each['description']}", 138, subsequent_indent="  ")
         yield from _declared_fields(name, each)

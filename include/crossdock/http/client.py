@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -151,6 +152,7 @@ class HttpClient:
         parse: Callable[[HttpResponse], T],
         *,
         accept: frozenset[int] = frozenset(),
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> T:
         """
         GET *path* and parse the JSON response with *parse*; if *parse* raises a Transient, the call is retried.
@@ -166,7 +168,7 @@ class HttpClient:
 
         """
         try:
-            return self._with_retries(_Request("GET", path, query, accept=accept), parse)
+            return self._with_retries(_Request("GET", path, query, headers=headers, accept=accept), parse)
         except CircuitOpen as error:
             if self._fallback is None:
                 raise
@@ -195,6 +197,7 @@ class HttpClient:
         parse: Callable[[HttpResponse], T],
         *,
         query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         form: bool = False,
         idempotency_key: str | None = None,
         key_rules: KeyRules = KeyRules(),  # noqa: B008  frozen
@@ -222,12 +225,12 @@ class HttpClient:
             BadRequest: the key is not one of 1 to 64 visible ASCII characters.
 
         """
-        headers = {} if body is None else dict(_FORM if form else _JSON)
+        sent = {**headers, **({} if body is None else _FORM if form else _JSON)}
         if idempotency_key is not None:
-            headers[key_rules.header] = checked_key(idempotency_key)
+            sent[key_rules.header] = checked_key(idempotency_key)
         # In one order: the same call of another process, which may have the keys in another, has the same bytes.
         content = None if body is None else _form(body) if form else msgspec.json.encode(body, order="deterministic")
-        request = _Request(method, path, query or {}, content, headers, json_answer=json_answer)
+        request = _Request(method, path, query or {}, content, sent, json_answer=json_answer)
         write = WriteState(None if idempotency_key is None else key_rules)
         try:
             return with_retries(

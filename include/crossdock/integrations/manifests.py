@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
@@ -76,12 +76,28 @@ class Manifest:
     provides: Mapping[str, Any]
     #: What it can do besides syncing, by name.
     actions: Mapping[str, Action] = field(default_factory=dict)
+    #: What carries out those that a file declares, by name.
+    runs: Mapping[str, Any] = field(default_factory=dict)
     #: None if no claim is made.
     quality: Quality | None = None
     #: Level → the tests that prove it, as pytest names them.
     evidence: Mapping[Quality, tuple[str, ...]] = field(default_factory=dict)
     #: What none of them judges, our own sandbox alone has judged.
     judges: tuple[Judge, ...] = ()
+
+    def of_integration(self, integration: str) -> Manifest:
+        """
+        Add the actions that a file declares for *integration*, if a file decides that.
+
+        Raises:
+            NotFound, BadRequest: there is no such file, or it never was valid.
+
+        """
+        if "actions" not in self.provides:
+            return self
+        declared: Mapping[str, tuple[Action, Any]] = self.provided("actions")(integration)
+        actions, runs = ({name: pair[place] for name, pair in declared.items()} for place in (0, 1))
+        return replace(self, actions=actions, runs=runs)
 
     def refuse_invalid(self, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None) -> None:
         """
@@ -216,8 +232,8 @@ class Manifest:
         return self.actions[name]
 
     def run_of(self, name: str) -> Any:
-        """Import what carries out the action called *name*."""
-        return _imported(self.actions[name].run)
+        """Find what carries out the action called *name*; import it if it is code."""
+        return self.runs[name] if name in self.runs else _imported(self.actions[name].run)
 
     @property
     def streams(self) -> tuple[Any, ...]:

@@ -69,7 +69,7 @@ def _values(form: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 def _actions(catalog: Catalog, integrations: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
     for integration, kind in sorted(integrations.items()):
-        for name, action in (catalog.actions_of(kind) or {}).items():
+        for name, action in (catalog.actions_of(integration, kind) or {}).items():
             yield (
                 f"{integration}.{name}",
                 {

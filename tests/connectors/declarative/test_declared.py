@@ -596,6 +596,18 @@ def test_a_mistake_beyond_the_schema_has_its_line_too(tmp_path: Path) -> None:
     assert {each.pointer for each in wrong.value.mistakes} >= {"/expectations/0/name", "/expectations/0/arguments"}
 
 
+def test_a_function_that_does_not_exist_is_a_mistake_of_its_line(tmp_path: Path) -> None:
+    text = REST.read_text().replace("path: availableQuantity", "path: 'minus(quantityOnStock, reserved)'")
+    (tmp_path / "wrong.yaml").write_text(text)
+    with pytest.raises(InvalidDeclaration) as wrong:
+        declared_stream(tmp_path / "wrong.yaml")
+
+    (mistake,) = wrong.value.mistakes
+    assert mistake.pointer == "/mapping/available_quantity/path"
+    assert "available_quantity" in text.splitlines()[mistake.line - 1]
+    assert "has no function minus(); There are abs, add," in str(wrong.value)
+
+
 LAUGHS = "\n".join(["a0: &a0 [x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])
 
 

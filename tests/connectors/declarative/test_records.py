@@ -251,6 +251,35 @@ def test_a_number_keeps_its_digits(api: str, beside: str, store: Store, tmp_path
     assert query(store, "SELECT data->'all'->>'b' FROM record") == [("1.50",)]
 
 
+CALCULATED = {
+    "available": {"path": "subtract(on_hand, reserved)", "type": "integer"},
+    "price_minor": {"path": "to_minor(price, 'EUR')", "type": "integer"},
+}
+
+
+@api
+def test_a_value_is_calculated_and_a_record_with_which_it_cannot_be_stops_no_other(
+    api: str, store: Store, tmp_path: Path
+) -> None:
+    good = {"on_hand": 12, "reserved": 5, "price": "12.50"}
+    odd = [
+        thing(2, **good | {"reserved": None}),
+        thing(3, **good | {"on_hand": "12"}),
+        thing(4, **good | {"price": "12,50"}),
+    ]
+    with a_shop(api, lambda _: {"items": [thing(1, **good), *odd]}) as url:
+        report = a_sync(declared(api, mapping=CALCULATED), url, store, tmp_path)()
+
+    assert report.counts == Counts(read=4, inserted=1, rejected=3)
+    assert data_of(store)["R-1"] == {"available": 7, "price_minor": 1250}
+    reasons = refused(store)
+    assert reasons["2"].startswith(
+        "available_is_readable: available: null (subtract(on_hand, reserved) needs a number as the 2nd argument"
+    )
+    assert 'available: "12" (subtract(on_hand, reserved) needs a number as the 1st argument' in reasons["3"]
+    assert "price_minor: \"12,50\" (to_minor(price, 'EUR') needs a number, or text such as '12.50'" in reasons["4"]
+
+
 def test_an_edit_in_quarantine_keeps_the_digits_of_the_rest(store: Store, tmp_path: Path) -> None:
     row = b'{"items": [{"id": 1, "name": "N-1", "at": "soon", "price": 1234567890123456.78}]}'
     document = declared("rest", mapping={"price": {"path": "price", "type": "decimal"}})

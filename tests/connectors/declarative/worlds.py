@@ -61,6 +61,9 @@ def serving(answer: Callable[[Any, BaseHTTPRequestHandler], Any]) -> Iterator[st
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.reply(json.loads(body) if self.headers["Content-Type"] == "application/json" else body)
 
+        def do_PUT(self) -> None:
+            self.do_POST()
+
         def log_message(self, *_: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -134,6 +134,8 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
     "wrong type in a mapping": ([("with: {key: params.email}", "with: {key: params.amount_minor}")], Rule.MAPPING_TYPE, "/do/0/with/key", "amount_minor"),
     "loop over what is not a list": ([("in: params.skus", "in: params.email")], Rule.MAPPING_TYPE, "/do/3/for/in", "params.email"),
     "wrong mapping expression": ([("key: sku.key", 'key: "sku.[key"')], Rule.EXPRESSION, "/do/3/do/0/with/key", "sku.[key"),
+    "function that does not exist": ([("key: sku.key", 'key: "minus(sku.key, sku.id)"')], Rule.EXPRESSION, "/do/3/do/0/with/key", "minus"),
+    "sum of a text": ([("amount_minor: 4200, currency", 'amount_minor: "add(params.email, `1`)", currency')], Rule.MAPPING_FIELD, "/do/7/with/amount_minor", "add(params.email"),
     "wrong condition": ([('steps.approve.option == "pay"', 'steps.approve.option = "pay"')], Rule.EXPRESSION, "/do/5/if", "if:"),
     "condition that compares a text with a number": ([("params.amount_minor > 0", "'a' > 0")], Rule.EXPRESSION, "/do/5/if", "if:"),
     "condition that is not boolean": ([('steps.approve.option == "pay" && params.amount_minor > 0', "params.amount_minor")], Rule.NOT_BOOLEAN, "/do/5/if", "if:"),

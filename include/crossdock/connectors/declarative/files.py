@@ -64,10 +64,14 @@ def find(name: str) -> Declaration:
     """
     known = paths()
     if name not in known:
-        raise NotFound(
-            f"The declaration {name}.yaml does not exist in {folder()}. Existing declarations: {', '.join(known) or 'none'}"
-        )
+        raise not_found(name)
     return read(known[name])
+
+
+def not_found(name: str) -> NotFound:
+    """Build the error for a declaration that does not exist; it lists the existing ones."""
+    known = ", ".join(paths()) or "none"
+    return NotFound(f"The declaration {name}.yaml does not exist in {folder()}. Existing declarations: {known}")
 
 
 def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
@@ -100,11 +104,22 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
 
 def _spell_null(document: Any) -> None:
     """Take `empty: null` and `missing: null` for the word: YAML reads it as no value."""
-    mapping = document.get("mapping") if isinstance(document, dict) else None
-    for field in mapping.values() if isinstance(mapping, dict) else ():
+    for field in _fields_in(document):
         for name in ("empty", "missing"):
             if isinstance(field, dict) and name in field and field[name] is None:
                 field[name] = "null"
+
+
+def _fields_in(document: Any) -> Iterator[Any]:
+    """Yield what stands where fields do: in the mapping, and in the answers of actions."""
+    found = document if isinstance(document, dict) else {}
+    actions = found.get("actions")
+    places = [found.get("mapping")]
+    places += (
+        [each.get("answer") for each in actions.values() if isinstance(each, dict)] if isinstance(actions, dict) else []
+    )
+    for place in places:
+        yield from place.values() if isinstance(place, dict) else ()
 
 
 def _against_schema(document: Any) -> Iterator[tuple[str, str]]:
@@ -159,6 +174,8 @@ def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
     import jmespath  # type: ignore[import-untyped]  # noqa: PLC0415  as above
     from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]  # noqa: PLC0415
 
+    from crossdock.core.calculations import wrong_call_in  # noqa: PLC0415  imports JMESPath
+
     read, identity = declaration.read, declaration.identity
     expressions = {
         "/read/records": read.records,
@@ -176,9 +193,11 @@ def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
     for pointer, expression in expressions.items():
         if expression:
             try:
-                jmespath.compile(expression)
+                cause = wrong_call_in(jmespath.compile(expression).parsed)
             except JMESPathError as error:
-                yield pointer, f"is not a JMESPath expression: {str(error).splitlines()[0]}"
+                cause = f"is not a JMESPath expression: {str(error).splitlines()[0]}"
+            if cause:
+                yield pointer, cause
 
 
 def _name(declaration: Declaration) -> Iterator[tuple[str, str]]:

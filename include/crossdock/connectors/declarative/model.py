@@ -136,6 +136,74 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return tuple(column for column in named if column is not None)
 
 
+class AnswerField(Field, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One value of an action's answer. It must be there, unless `missing` is `null`."""
+
+    #: Masked for those who may not see personal data.
+    personal: bool = False
+
+
+class ActionKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the system treats idempotency keys, by its documentation."""
+
+    header: str
+    #: How long it gives the same answer to the same key, counted from the first request. 0 if nobody says: then no request
+    #: that may have arrived is repeated.
+    window_s: float
+    #: The status by which it says that another request with the key is at work.
+    in_use: int = 409
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How another action finds out what became of a write whose answer was lost."""
+
+    #: A read of the same file. What it gives under the names of the write's `answer` is the write's answer.
+    action: str
+    #: Its params, as mappings of the write's params.
+    with_: Mapping[str, Any] = msgspec.field(name="with", default={})
+    #: JMESPath on `params` and `output` (what the read gave): true if the write had its effect. Otherwise a person decides.
+    done: str
+
+
+class ActionSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Params of a call, and what the system answers to it: for tests of workflows, and to prove the mappings."""
+
+    params: Mapping[str, Any] = {}
+    answer: Any = None
+
+
+class DeclaredAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One call of the system that workflows may make. A GET reads; everything else has an effect there."""
+
+    title: str
+    description: str = ""
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    #: Below the base URL; `{name}` is the param of that name.
+    path: str
+    #: Name → JSON Schema.
+    params: Mapping[str, Mapping[str, Any]] = {}
+    #: The params that may be left out.
+    optional: tuple[str, ...] = ()
+    #: Mappings of the params, as in workflows: a text is JMESPath.
+    query: Mapping[str, Any] = {}
+    headers: Mapping[str, Any] = {}
+    body: Any = None
+    #: What the action puts out; None: the answer as it is.
+    answer: Mapping[str, AnswerField] | None = None
+    #: None if the system knows no keys.
+    key: ActionKey | None = None
+    lookup: Lookup | None = None
+    #: Statuses by which the system decides against a request: it had no effect, and is not tried again.
+    declines: tuple[int, ...] = ()
+    #: JMESPath of the system's own word for such a decision, in its answer.
+    decline_code: str = ""
+    sample: ActionSample = ActionSample()
+
+    @property
+    def is_read(self) -> bool:
+        return self.method == "GET"
+
+
 class ReadLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Total time of one attempt.
     timeout_s: float = 20.0
@@ -170,6 +238,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     schedule: str | None = None
     #: The time zone (`Europe/Berlin`) of every instant that names none and has no `zone` of its own.
     zone: str = ""
+    #: What workflows may call.
+    actions: Mapping[str, DeclaredAction] = {}
 
     @property
     def fields(self) -> dict[str, Field]:

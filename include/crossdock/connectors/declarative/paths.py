@@ -9,9 +9,10 @@ from typing import Any
 
 import jmespath  # type: ignore[import-untyped]
 from jmespath.exceptions import JMESPathTypeError  # type: ignore[import-untyped]
-from jmespath.functions import Functions, signature  # type: ignore[import-untyped]
+from jmespath.functions import signature  # type: ignore[import-untyped]
 
 from crossdock.core import exact_json
+from crossdock.core.calculations import Calculations, CannotCalculate
 from crossdock.core.printable import printable_json
 
 _SHOWN_CHARACTERS = 60
@@ -46,6 +47,8 @@ def finder(expression: str) -> Callable[[Any], Any]:
             needed = " or ".join(error.expected_types)
             cause = f"needs {needed} in {error.function_name}()"
             raise PathDoesNotFit(cause, error.current_value, needed=error.expected_types) from error
+        except CannotCalculate as error:
+            raise PathDoesNotFit(str(error), error.came) from error
         except Exception as error:
             # The author of a declaration writes programs in a small language: they may fail in any way.
             raise PathDoesNotFit(f"fails: {type(error).__name__}: {str(error).strip()}".splitlines()[0]) from error
@@ -86,8 +89,8 @@ def _first_fields(node: dict[str, Any]) -> Iterator[str]:
         yield from _first_fields(child)
 
 
-class _ExactFunctions(Functions):  # type: ignore[misc]  # of a library without types
-    """JMESPath's functions, for which a Decimal is a number too."""
+class _ExactFunctions(Calculations):
+    """JMESPath's functions and ours, for which a Decimal is a number too."""
 
     def _get_allowed_pytypes(self, types: Any) -> Any:
         allowed, of_elements = super()._get_allowed_pytypes(types)

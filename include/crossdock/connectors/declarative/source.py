@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from requests.utils import get_encoding_from_headers
 
 from crossdock.connectors.declarative import pagination
+from crossdock.connectors.declarative.content import decoded
 from crossdock.connectors.declarative.mapping import identified
 from crossdock.connectors.declarative.model import Declaration, Paging
 from crossdock.connectors.declarative.pagination import Answer, InvalidPage, Place, Repeated
@@ -104,7 +104,7 @@ class DeclaredSource:
 
     def _described(self, response: HttpResponse) -> SourceDescription:
         try:
-            document = _decoded(response)
+            document = decoded(response)
         except ValueError:  # Reading the page says so.
             document = None
         paging = self._declared.read.paging
@@ -245,7 +245,7 @@ class DeclaredSource:
         if not self._declared.read.paging.past_end_if:
             return True
         try:
-            fits = self._fits_the_end(_decoded(response))
+            fits = self._fits_the_end(decoded(response))
         except ValueError:
             fits = False
         if not fits:
@@ -261,7 +261,7 @@ class DeclaredSource:
 
     def _document(self, response: HttpResponse) -> Any:
         try:
-            return _decoded(response)
+            return decoded(response)
         except ValueError as error:
             raise InvalidPage("is not JSON") from error
 
@@ -294,22 +294,6 @@ def _ends(paging: Paging, place: Place) -> frozenset[int]:
     """List the statuses that mean: there is no such page. A refusal of the first page is one."""
     statuses = frozenset(status for status in paging.past_end if isinstance(status, int))
     return statuses if place.pages else statuses & {HTTPStatus.NO_CONTENT}
-
-
-def _decoded(response: HttpResponse) -> Any:
-    """
-    Decode the body in its declared character set, by default UTF-8. A byte that is not text breaks its own record alone.
-
-    Raises:
-        ValueError: it is not JSON.
-
-    """
-    charset = get_encoding_from_headers({"content-type": response.headers.get("Content-Type", "")}) or "utf-8"
-    try:
-        text = response.body.decode("utf-8-sig" if charset.lower() == "utf-8" else charset, "surrogateescape")
-    except LookupError:
-        text = response.body.decode("utf-8-sig", "surrogateescape")
-    return exact_json.decode(text)
 
 
 def _joined(query: Mapping[str, Any], parameter: str, condition: str) -> str:

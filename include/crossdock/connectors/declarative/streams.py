@@ -6,16 +6,15 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from crossdock.commerce.datasets import CheckedDataset, datasets
 from crossdock.connectors.declarative import files, last_valid
+from crossdock.connectors.declarative.field_mistakes import mistakes_of
 from crossdock.connectors.declarative.files import InvalidDeclaration
 from crossdock.connectors.declarative.mapping import PG_TYPES, to_columns_of
-from crossdock.connectors.declarative.model import INSTANT_FORMATS, Declaration, Field
+from crossdock.connectors.declarative.model import Declaration
 from crossdock.connectors.declarative.paths import field_names
 from crossdock.core.cron import is_cron
 from crossdock.core.printable import well_formed
@@ -90,9 +89,10 @@ def valid_declaration(name: str) -> Declaration:
 
     """
     path = files.paths().get(name)
-    found = last_valid.read(path, _semantic_mistakes) if path else None
-    # It says why there is none.
-    return found or files.find(name)
+    if path is None:
+        raise files.not_found(name)
+    # Read again, it says what is wrong.
+    return last_valid.read(path, _semantic_mistakes) or files.read(path, _semantic_mistakes)
 
 
 def mistakes(folder: Path | None = None) -> list[InvalidDeclaration]:
@@ -173,7 +173,16 @@ def _check_columns(declaration: Declaration) -> tuple[Column, ...]:
 
 
 def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
-    """Find the mistakes that a schema cannot: unknown columns, expectations about them, required values not mapped."""
+    """Find the mistakes that a schema cannot."""
+    yield from _stream_mistakes(declaration)
+    if declaration.actions:
+        from crossdock.connectors.declarative import action_mistakes  # noqa: PLC0415  most files have no actions
+
+        yield from action_mistakes.of(declaration)
+
+
+def _stream_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
+    """Find unknown columns, expectations about them, and required values that are not mapped."""
     if declaration.target != _RECORD and declaration.target not in datasets():
         yield "/target", f"must be one of {', '.join([_RECORD, *sorted(datasets())])}"
         return
@@ -188,11 +197,11 @@ def _semantic_mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
             yield at, f"is not a column of {declaration.target}; its columns: {free}"
         elif declaration.target != _RECORD and PG_TYPES[field.type] != types[name]:
             yield f"{at}/type", f"is {field.type}, but the column is {types[name]}"
-        yield from _value_mistakes(at, field)
+        yield from mistakes_of(at, field)
     if declaration.identity.compare == "version" and not (declaration.identity.version or declaration.changed_at):
         yield "/identity/compare", "must be content: without `version` and `changed_at`, every version is the same"
     if declaration.changed_at:
-        yield from _value_mistakes("/identity", declaration.changed_at)
+        yield from mistakes_of("/identity", declaration.changed_at)
     for name in sorted(_required(target.schema) - _OF_IDENTITY - set(declaration.mapping)):
         yield "/mapping", f"lacks {name}, which {declaration.target} requires"
     yield from _expectation_mistakes(
@@ -214,28 +223,3 @@ def _expectation_mistakes(declaration: Declaration, columns: set[str], taken: se
         for column in rule.columns:
             if column not in columns:
                 yield f"{at}/arguments", f"{column!r} is not mapped"
-
-
-def _value_mistakes(at: str, field: Field) -> Iterator[tuple[str, str]]:
-    if field.empty == "keep" and field.type not in {"text", "json"}:
-        yield f"{at}/empty", f"keep is for text and json: an empty {field.type} does not exist"
-    if field.type != "instant" and (field.format != "iso" or field.zone):
-        yield f"{at}/type", "must be instant for `format` and `zone`"
-    if field.zone and not _is_zone(field.zone):
-        yield f"{at}/zone", f"{field.zone!r} is not a time zone (expected something like Europe/Berlin)"
-    if field.format not in INSTANT_FORMATS and not _is_pattern(field.format):
-        yield f"{at}/format", f"must be one of {', '.join(INSTANT_FORMATS)}, or a pattern like %d.%m.%Y %H:%M"
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        return bool(ZoneInfo(name))
-    except (ValueError, KeyError, OSError):  # not a name, no such zone, a folder of zones
-        return False
-
-
-def _is_pattern(text: str) -> bool:
-    try:
-        return "%" in text and bool(datetime.strptime(datetime(2026, 11, 21).strftime(text), text))  # noqa: DTZ001, DTZ007  no instant
-    except ValueError:
-        return False

@@ -63,8 +63,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     output: Document
     #: A valid input.
     sample: Document
-    #: Where its code is, as `module:name`; imported when it is called.
-    run: str
+    #: Where its code is, as `module:name`; imported when it is called. Empty for one that a file declares.
+    run: str = ""
     #: How the system treats the keys of a write; "none" if it knows no keys. None for a read.
     idempotency: Idempotency | Literal["none"] | None = None
     #: How an unknown outcome of a write is resolved: "replay" of the key, "read:<action>", by the system's "webhook" if it had

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +41,8 @@ class WriteRequest(msgspec.Struct, frozen=True):
     body: Any = None
     #: Whether the body is a flat mapping of texts, sent as a form.
     form: bool = False
+    query: Mapping[str, Any] = {}
+    headers: Mapping[str, str] = {}
 
 
 class Effect(StrEnum):

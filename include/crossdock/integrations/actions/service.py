@@ -90,11 +90,12 @@ def manifest_for(store: Store, integration_id: str) -> Manifest:
     Find the manifest that declares the actions of an integration.
 
     Raises:
-        NotFound: There is no such integration.
+        NotFound: There is no such integration, or not the file that declares it.
 
     """
     with store.transaction() as work:
-        return manifest_of(repository.get(work, integration_id).kind)
+        kind = repository.get(work, integration_id).kind
+    return manifest_of(kind).of_integration(integration_id)
 
 
 def perform(
@@ -139,7 +140,7 @@ def perform(
     integration = find_active(store, integration_id)
     if integration is None:
         raise NotFound(f"There is no integration {integration_id!r}")
-    manifest = manifest_of(integration.kind)
+    manifest = manifest_of(integration.kind).of_integration(integration_id)
     action = manifest.action(name)
     if errors := tuple(errors_in(action.input, given, "/input")):
         raise InputInvalid(name, errors)
@@ -155,6 +156,8 @@ def perform(
             path=request.path,
             body=request.body,
             form=request.form,
+            query=request.query or None,
+            headers=request.headers,
             key_rules=_key_rules(action),
         )
         call = _Call(manifest, client, name, given, write, on_begin, on_done, actor, asks_person)

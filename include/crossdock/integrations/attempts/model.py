@@ -73,6 +73,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     #: Whether the body is a flat mapping of texts, sent as a form.
     form: bool = False
     query: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] = {}
     #: How the system treats the key. None for one that knows no keys: it is not sent there, and identifies the attempt only.
     key_rules: KeyRules | None = None
 
@@ -82,7 +83,9 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> bytes:
         """SHA-256 of what the system would receive, whatever the order of the fields."""
-        request = (self.action, self.method, self.path, self.query, self.body)
+        request: tuple[Any, ...] = (self.action, self.method, self.path, self.query, self.body)
+        if self.headers:  # not of a call without any: its digest is in the log already
+            request += (self.headers,)
         return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 

@@ -60,6 +60,7 @@ def send(
             write.body,
             parse,
             query=write.query,
+            headers=write.headers,
             form=write.form,
             idempotency_key=write.key if rules else None,
             key_rules=rules or KeyRules(),

@@ -46,6 +46,8 @@ _SECRETS = re.compile(
     r"\b(?:sk|rk)_(?:live|test)_\w{8,}|\bwhsec_[\w+/=]{8,}|\bxox[abprs]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_\w{20,}|\bSG\.[\w-]{16,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.[\w-]{8,}\.|://[^\s/:@]+:[^\s/@]+@|\bBearer [\w.~+/-]{16,}"
 )
+#: The kind whose actions are in a file of the integration's name.
+_OF_A_FILE = "declared"
 _SECRET_NAMES = re.compile(r"password|passwd|secret|api_?key|private_key|access_token|client_secret", re.IGNORECASE)
 _LITERAL = re.compile(r"'[^']{4,}'|`[^`]{4,}`")
 
@@ -71,7 +73,7 @@ def check(workflow: Workflow, value: Any, catalog: Catalog) -> Iterator[Mistake]
 
 def action_of(workflow: Workflow, called: Called, catalog: Catalog) -> Action | None:
     """Find the action that a step calls; None if there is none, which is reported once."""
-    actions = catalog.actions_of(workflow.integrations.get(called.integration, ""))
+    actions = catalog.actions_of(called.integration, workflow.integrations.get(called.integration, ""))
     return actions.get(called.action) if actions is not None else None
 
 
@@ -79,7 +81,7 @@ def _integrations(workflow: Workflow, catalog: Catalog) -> Iterator[Mistake]:
     for name, kind in workflow.integrations.items():
         at = f"/integrations/{name}"
         registered = catalog.kind_of(name) if catalog.has_registry else kind
-        if catalog.actions_of(kind) is None:
+        if catalog.actions_of(name, kind) is None:
             yield Rule.UNKNOWN_INTEGRATION, at, f"{kind} is not a kind of integration"
         elif registered is None:
             yield Rule.UNKNOWN_INTEGRATION, at, f"there is no integration {name}; add it first"
@@ -100,9 +102,16 @@ def _action(workflow: Workflow, called: Called, catalog: Catalog) -> Iterator[Mi
         )
         return
     kind = workflow.integrations[called.integration]
-    actions = catalog.actions_of(kind)
+    actions = catalog.actions_of(called.integration, kind)
     if actions is not None and called.action not in actions:
-        yield Rule.UNKNOWN_ACTION, at, f"{kind} has no action {called.action}; actions: {', '.join(actions) or 'none'}"
+        message = (
+            f"{called.integration} ({kind}) has no action {called.action}; actions: {', '.join(actions) or 'none'}"
+        )
+        if kind == _OF_A_FILE and not actions:
+            message += (
+                f". They are in the file {called.integration}.yaml beside the DAGs: ./hub integration validate FILE"
+            )
+        yield Rule.UNKNOWN_ACTION, at, message
 
 
 def _undo(called: Called, undo: Called) -> Iterator[Mistake]:

@@ -12,6 +12,7 @@ from crossdock.workflows.declared.json_types import (
     array_of,
     field_of,
     fields_of,
+    fits,
     in_words,
     item_of,
     object_of,
@@ -23,13 +24,22 @@ from crossdock.workflows.declared.mappings import ExpressionInvalid
 #: Called with each mistake: the path that is wrong, and why.
 Report = Callable[[str, str], None]
 
-_TEXT, _NUMBER, _BOOLEAN = ({"type": name} for name in ("string", "number", "boolean"))
+_TEXT, _NUMBER, _INTEGER, _BOOLEAN = ({"type": name} for name in ("string", "number", "integer", "boolean"))
 _OF_FUNCTION: dict[str, Schema] = {
     **dict.fromkeys(("abs", "avg", "ceil", "floor", "sum"), _NUMBER),
-    "length": {"type": "integer"},
+    **dict.fromkeys(("add", "subtract", "multiply", "divide", "round", "to_major"), _NUMBER),
+    "length": _INTEGER,
+    "to_minor": _INTEGER,
     **dict.fromkeys(("contains", "ends_with", "starts_with"), _BOOLEAN),
     **dict.fromkeys(("join", "to_string", "type"), _TEXT),
     **dict.fromkeys(("keys", "map", "sort", "sort_by", "to_array", "values"), array_of(ANY)),
+}
+
+#: What the arguments of our own functions must be.
+_ARGUMENTS: dict[str, tuple[Schema, Schema]] = {
+    **dict.fromkeys(("add", "subtract", "multiply", "divide", "round"), (_NUMBER, _NUMBER)),
+    "to_minor": ({"type": ["number", "string"]}, _TEXT),
+    "to_major": (_NUMBER, _TEXT),
 }
 
 _OF_NODE: dict[str, Schema] = {
@@ -97,11 +107,13 @@ def _built(node: dict[str, Any], scope: Schema, path: str, report: Report) -> Sc
     parts = [_of(child, scope, path, report)[0] for child in read]
     if node["type"] in ("or_expression", "and_expression"):
         return {"anyOf": parts}
-    return (
-        _OF_FUNCTION.get(node.get("value", ""), ANY)
-        if node["type"] == "function_expression"
-        else _OF_NODE.get(node["type"], ANY)
-    )
+    if node["type"] != "function_expression":
+        return _OF_NODE.get(node["type"], ANY)
+    name = node["value"]
+    for number, (given, wanted) in enumerate(zip(parts, _ARGUMENTS.get(name, ()), strict=False), 1):
+        if not fits(given, wanted):
+            report("", f"argument {number} of {name}() must be {in_words(wanted)}; it is {in_words(given)}")
+    return _OF_FUNCTION.get(name, ANY)
 
 
 def _field(name: str, scope: Schema, path: str, report: Report) -> tuple[Schema, str]:

@@ -1,5 +1,5 @@
 """
-Mappings: JMESPath, bounded in its length, its steps and the size of what it builds.
+Mappings: JMESPath with exact arithmetic (core.calculations), bounded in its length, its steps and the size of what it builds.
 
 In a definition a text is an expression; a number, true, false and null stand for themselves, and lists and objects hold
 mappings. An expression cannot call anything, and its cost is bounded whatever its text.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
@@ -33,20 +34,25 @@ def compiled(expression: str) -> Any:
     Read an expression: give its syntax tree.
 
     Raises:
-        ExpressionInvalid: it is not JMESPath, or too long.
+        ExpressionInvalid: it is not JMESPath, or too long, or calls a function that does not exist.
 
     """
     import jmespath  # type: ignore[import-untyped]  # noqa: PLC0415  few processes evaluate
     from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]  # noqa: PLC0415
 
+    from crossdock.core.calculations import wrong_call_in  # noqa: PLC0415  imports JMESPath
+
     if len(expression) > LONGEST:
         raise ExpressionInvalid(f"has {len(expression):,} characters; an expression has {LONGEST} at most")
     try:
-        return jmespath.compile(expression).parsed
+        tree = jmespath.compile(expression).parsed
     except (JMESPathError, ValueError) as error:
         raise ExpressionInvalid(f"is not a JMESPath expression: {str(error).splitlines()[0]}") from error
     except RecursionError:
         raise ExpressionInvalid("nests too deep for a JMESPath expression") from None
+    if cause := wrong_call_in(tree):
+        raise ExpressionInvalid(cause)
+    return tree
 
 
 def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
@@ -59,9 +65,13 @@ def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
     """
     from jmespath.exceptions import JMESPathError, JMESPathTypeError  # noqa: PLC0415  as above
 
+    from crossdock.core.calculations import CannotCalculate  # noqa: PLC0415  imports JMESPath
+
     tree = compiled(expression)
     try:
         result = _interpreter()().visit(tree, scope)
+    except CannotCalculate as error:
+        raise ExpressionInvalid(f"{expression}: {error}") from None
     except JMESPathTypeError as error:
         # Without the value, which may be about a person.
         expected = " or ".join(error.expected_types)
@@ -112,10 +122,23 @@ def expressions_in(mapping: Any, at: str) -> Iterator[tuple[str, str]]:
 @cache
 def _interpreter() -> Any:
     """Build JMESPath's own interpreter with a budget."""
-    from jmespath.visitor import TreeInterpreter  # type: ignore[import-untyped]  # noqa: PLC0415  as above
+    from jmespath.visitor import Options, TreeInterpreter  # type: ignore[import-untyped]  # noqa: PLC0415  as above
+
+    from crossdock.core.calculations import Calculations  # noqa: PLC0415  imports JMESPath
+
+    class AsJson(Calculations):
+        """Writes a result as workflows' documents have numbers: whole, or a float."""
+
+        def written(self, number: Decimal, *, is_whole: bool) -> int | float:
+            return int(number) if is_whole or number == int(number) else float(number)
+
+    options = Options(custom_functions=AsJson())
 
     class Bounded(TreeInterpreter):  # type: ignore[misc]
         steps = 0
+
+        def __init__(self) -> None:
+            super().__init__(options)
 
         def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
             self.steps += 1

@@ -22,8 +22,8 @@ class Catalog(Protocol):
     def is_tested(self, integration_id: str) -> bool:
         """Whether the last test of the integration's connection succeeded."""
 
-    def actions_of(self, kind: str) -> Mapping[str, Action] | None:
-        """Give the actions of a kind, by name; None if the kind is unknown."""
+    def actions_of(self, integration_id: str, kind: str) -> Mapping[str, Action] | None:
+        """Give the actions of an integration of a kind, by name; None if the kind is unknown."""
 
     def event_types(self) -> Mapping[str, Document]:
         """Give the JSON Schema of each event type's data."""

@@ -1,0 +1,478 @@
+"""Actions of a declared system: validated before they run, sent once for each effect, and called by workflows like any other."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from crossdock.app.workflow_catalog import WorkflowCatalog
+from crossdock.app.workflows import Performing
+from crossdock.connectors.declarative import factory
+from crossdock.connectors.declarative.actions import DeclaredClient
+from crossdock.connectors.declarative.files import InvalidDeclaration
+from crossdock.connectors.declarative.streams import declared_stream
+from crossdock.core.errors import BadRequest
+from crossdock.core.settings import settings
+from crossdock.db.database import Store
+from crossdock.http.client import HttpClient
+from crossdock.http.connection import Connection
+from crossdock.integrations import repository
+from crossdock.integrations.actions import service
+from crossdock.integrations.actions.model import Done, Ended, Failed, Refused, RefusedBy, Unknown
+from crossdock.integrations.manifests import Manifest, manifest_of
+from crossdock.integrations.model import Integration
+from crossdock.workflows.declared import trial
+from crossdock.workflows.declared.effects import Effects
+from crossdock.workflows.declared.flow import DeclaredFlow
+from crossdock.workflows.declared.model import Rule, Workflow
+from crossdock.workflows.declared.validator import validate
+from crossdock.workflows.model import ExecutionState
+from tests.connectors.declarative.worlds import HERE, serving
+from tests.shop import query
+from tests.workflows.declared.systems import Flows, begun, go_on, states
+
+PROJECT = Path(__file__).parents[3]
+EXAMPLE = PROJECT / "dags/integrations/examples/warehouse_rest.yaml"
+HOW_TO = PROJECT / "docs/how-to/declare-an-integration.md"
+NAME = "warehouse_rest"
+#: An answer that comes later is too late.
+TIMEOUT_S = 0.4
+HUB = WorkflowCatalog()
+
+
+@dataclass
+class Warehouse:
+    """The API: it has one effect for each key, and does what `trouble` says before it answers."""
+
+    stock: int = 5
+    reservations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shipments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
+    #: Method, path, headers and body of each request.
+    requests: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list)
+    #: `slow`: the effect is there, its answer comes too late. A status: that answer, and no effect.
+    trouble: list[str | int] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, asked: Any, request: Any) -> Any:
+        with self.lock:
+            self.requests.append((request.command, request.path, dict(request.headers), asked))
+            trouble = self.trouble.pop(0) if self.trouble else None
+            if isinstance(trouble, int):
+                return trouble, {}, {"error": {"code": "busy"}}
+            key = request.headers.get("Idempotency-Key")
+            reply = self.answers[key] if key in self.answers else self.effect(asked, request)
+            if key:
+                self.answers[key] = reply
+        if trouble == "slow":
+            time.sleep(2 * TIMEOUT_S)
+        return reply
+
+    def effect(self, asked: Any, request: Any) -> Any:
+        steps = request.path.strip("/").split("/")
+        match request.command, steps:
+            case "POST", ["reservations"]:
+                quantity = asked["lines"][0]["quantity"]
+                if quantity > self.stock:
+                    return 409, {}, {"error": {"code": "out_of_stock", "message": f"only {self.stock} left"}}
+                self.stock -= quantity
+                found = {"id": f"R/{len(self.reservations) + 1}", "quantity": quantity, "state": "open"}
+                self.reservations[found["id"]] = found
+                return 201, {}, found
+            case "POST", ["reservations", reservation_id, "release"]:
+                found = self.reservations[reservation_id.replace("%2F", "/")]
+                self.stock += found["quantity"]
+                found["state"] = "released"
+                return found
+            case "PUT", ["shipments", reference]:
+                self.shipments[reference] = {"id": f"S-{len(self.shipments) + 1}", **asked}
+                return self.shipments[reference]
+            case "GET", ["shipments", reference] if reference in self.shipments:
+                return self.shipments[reference]
+        return 404, {}, {"message": "nothing here"}
+
+
+@dataclass
+class Hub:
+    """The warehouse as an integration of a hub."""
+
+    store: Store
+    url: str
+    warehouse: Warehouse
+
+    @property
+    def open_client(self) -> Any:
+        return self._client
+
+    @contextmanager
+    def _client(self, integration: Integration, manifest: Manifest) -> Iterator[DeclaredClient]:
+        connection = Connection(
+            connection_id=NAME,
+            conn_type="declared",
+            host=self.url,
+            password="s3cret",
+            extra=HERE,
+        )
+        yield manifest.provided("client")(integration.integration_id, connection, None)
+
+    def perform(self, action: str, key: str = "k-1", **given: Any) -> Ended:
+        return service.perform(self.store, self._client, NAME, action, given, key=key, actor="test")
+
+    def flows(self, workflow: Workflow) -> Flows:
+        flow = DeclaredFlow(workflow, Effects(Performing(lambda: self), HUB))
+        return Flows({flow.name: flow})
+
+
+@pytest.fixture
+def declared_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example in a folder of its own, with short limits."""
+    monkeypatch.setenv("HUB_DECLARATIONS", str(tmp_path))
+    monkeypatch.setattr(settings(), "definitions_url", f"file://{tmp_path}/definitions")
+    document = yaml.safe_load(EXAMPLE.read_text()) | {"limits": {"timeout_s": TIMEOUT_S, "attempts": 3}}
+    path = tmp_path / f"{NAME}.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def hub(store: Store, declared_here: Path) -> Iterator[Hub]:
+    assert declared_here.is_file()
+    with store.transaction() as work:
+        repository.add(
+            work,
+            integration_id=NAME,
+            kind="declared",
+            name="Warehouse",
+            settings={},
+            connection_id=NAME,
+            actor="cli:up",
+            with_credentials=True,
+            tested=True,
+        )
+    warehouse = Warehouse()
+    with serving(warehouse.answer) as url:
+        yield Hub(store, url, warehouse)
+
+
+RESERVE = {"reference": "order 1", "sku": "RING-17", "quantity": 2}
+
+
+class TestCalls:
+    def test_a_write_is_sent_as_declared_and_gives_what_is_mapped(self, hub: Hub) -> None:
+        ended = hub.perform("reserve", **RESERVE)
+
+        assert ended == Done({"reservation_id": "R/1", "reserved_until": None})
+        ((method, path, headers, body),) = hub.warehouse.requests
+        assert (method, path) == ("POST", "/reservations")
+        assert body == {"reference": "order 1", "lines": [{"sku": "RING-17", "quantity": 2}]}
+        assert headers["Accept-Version"] == "2026-01"
+        assert headers["Idempotency-Key"] == "k-1"
+        assert headers["Authorization"] == "Bearer s3cret"
+
+    def test_a_param_stays_in_its_place_in_the_path(self, hub: Hub) -> None:
+        hub.perform("reserve", **RESERVE)
+
+        assert hub.perform("release", key="k-2", reservation_id="R/1") == Done({"state": "released"})
+        assert hub.warehouse.requests[-1][1] == "/reservations/R%2F1/release"
+
+    @pytest.mark.parametrize("step", [".", ".."])
+    def test_a_param_cannot_leave_its_place(self, hub: Hub, step: str) -> None:
+        with pytest.raises(BadRequest, match="reservation_id must name one step of the path"):
+            hub.perform("release", reservation_id=step)
+        assert hub.warehouse.requests == []
+
+    def test_a_decision_is_a_decline_with_the_systems_word(self, hub: Hub) -> None:
+        ended = hub.perform("reserve", **RESERVE | {"quantity": 6})
+
+        assert isinstance(ended, Refused)
+        assert (ended.by, ended.status, ended.code) == (RefusedBy.DECISION, 409, "out_of_stock")
+        assert "only 5 left" in ended.message
+        assert len(hub.warehouse.requests) == 1
+
+    def test_another_refusal_is_no_decision(self, hub: Hub) -> None:
+        hub.warehouse.trouble = [400]
+
+        ended = hub.perform("reserve", **RESERVE)
+        assert isinstance(ended, Refused)
+        assert ended.by is RefusedBy.US
+
+    def test_what_came_too_late_had_one_effect_and_its_key_resolves_it(self, hub: Hub) -> None:
+        hub.warehouse.trouble = ["slow"]
+
+        assert hub.perform("reserve", **RESERVE) == Done({"reservation_id": "R/1", "reserved_until": None})
+        assert (len(hub.warehouse.requests), hub.warehouse.stock) == (2, 3)
+
+    def test_without_a_key_a_lost_answer_is_not_sent_again_but_looked_up(self, hub: Hub) -> None:
+        hub.warehouse.trouble = ["slow"]
+
+        ended = hub.perform("ship", reference="order-1", reservation_id="R-1")
+        assert ended == Done({"shipment_id": "S-1"})
+        assert [request[0] for request in hub.warehouse.requests] == ["PUT", "GET"]
+
+    def test_what_the_lookup_does_not_show_stays_unknown_for_a_person(self, hub: Hub) -> None:
+        hub.warehouse.trouble = [502]
+
+        ended = hub.perform("ship", reference="order-1", reservation_id="R-1")
+        assert isinstance(ended, Unknown)
+        assert query(hub.store, "SELECT outcome FROM attempt") == [("unknown",)]
+
+    def test_an_answer_to_a_write_that_lacks_a_value_leaves_its_outcome_unknown(
+        self, hub: Hub, declared_here: Path
+    ) -> None:
+        changed(declared_here, "reserve", answer={"reservation_id": {"path": "number"}}, sample={"params": RESERVE})
+
+        ended = hub.perform("reserve", **RESERVE)
+        assert isinstance(ended, Unknown)
+        assert "has no value at number, for reservation_id" in ended.message
+
+    def test_a_read_of_a_system_that_is_busy_failed_without_effect(self, hub: Hub) -> None:
+        hub.warehouse.trouble = [503] * 3
+
+        assert isinstance(hub.perform("get_shipment", reference="order-1"), Failed)
+
+    @pytest.mark.parametrize(
+        ("answer", "output"),
+        [({"a": [1, 2.5]}, {"a": [1, 2.5]}), ([1], {"answer": [1]}), (b"", {})],
+        ids=["an object", "a list", "nothing"],
+    )
+    def test_without_a_mapping_the_answer_is_put_out_as_it_is(
+        self, declared_here: Path, answer: Any, output: Any
+    ) -> None:
+        document = yaml.safe_load(declared_here.read_text())
+        del document["actions"]["release"]["answer"]
+        declared_here.write_text(yaml.safe_dump(document))
+        with serving(lambda *_: answer) as url:
+            connection = Connection(
+                connection_id=NAME,
+                conn_type="declared",
+                host=url,
+                password="s3cret",
+                extra=HERE,
+            )
+            client = factory.client_of(NAME, connection, None)
+            write = manifest_of("declared").of_integration(NAME).run_of("release")
+            request = write.request(client, {"reservation_id": "R"})
+            assert sent(client.http, request, write) == output
+
+
+def sent(http: HttpClient, request: Any, write: Any) -> Any:
+    return http.send(request.method, request.path, request.body, write.output_of, idempotency_key="k")
+
+
+def changed(path: Path, action: str, /, **parts: Any) -> None:
+    document = yaml.safe_load(path.read_text())
+    document["actions"][action] |= parts
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def documented_workflow() -> str:
+    """The workflow of the how-to."""
+    (found,) = [
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
+        if block.startswith("schema: crossdock.workflow")
+    ]
+    return str(found)
+
+
+def workflow_of(text: str) -> Workflow:
+    found = validate(text, HUB)
+    assert [str(finding) for finding in found.findings] == []
+    assert found.workflow is not None
+    return found.workflow
+
+
+ORDERED = {"reference": "order-1", "sku": "RING-17", "quantity": 2}
+
+
+class TestWorkflows:
+    """A workflow calls the actions of a file as those of any connector."""
+
+    @pytest.mark.usefixtures("declared_here")
+    def test_the_documented_workflow_is_tested_on_the_samples(self) -> None:
+        found = trial.run(workflow_of(documented_workflow()), HUB, ORDERED, {})
+
+        assert str(found.state) == "COMPLETED"
+        outputs = {step.step: step.output for step in found.steps}
+        assert outputs["reserve"]["reservation_id"] == "R-1"
+
+    def test_an_execution_completes_with_one_effect_although_an_answer_was_lost(self, hub: Hub) -> None:
+        hub.warehouse.trouble = ["slow"]
+        flows = hub.flows(workflow_of(documented_workflow()))
+        execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED)
+
+        assert go_on(hub.store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert (hub.warehouse.stock, list(hub.warehouse.shipments)) == (3, ["order-1"])
+
+    def test_a_later_failure_undoes_it_by_the_action_of_the_file(self, hub: Hub) -> None:
+        flows = hub.flows(workflow_of(documented_workflow()))
+        execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED)
+        hub.warehouse.effect = refusing(hub.warehouse, "PUT")  # type: ignore[method-assign]
+
+        assert go_on(hub.store, flows, execution_id).state is ExecutionState.UNDONE
+        assert (hub.warehouse.stock, hub.warehouse.reservations["R/1"]["state"]) == (5, "released")
+
+    def test_a_decline_ends_it_without_effect(self, hub: Hub) -> None:
+        flows = hub.flows(workflow_of(documented_workflow()))
+        execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED | {"quantity": 6})
+
+        ended = go_on(hub.store, flows, execution_id)
+        assert ended.state is ExecutionState.UNDONE
+        assert states(hub.store, flows, execution_id)["reserve"] == "FAILED"
+        assert hub.warehouse.reservations == {}
+
+    @pytest.mark.usefixtures("declared_here")
+    def test_a_wrong_call_is_a_mistake_of_the_workflow(self) -> None:
+        text = documented_workflow()
+        wrong = {
+            text.replace("warehouse_rest.ship", "warehouse_rest.send"): Rule.UNKNOWN_ACTION,
+            text.replace("quantity: params.quantity", "quantity: params.sku"): Rule.MAPPING_TYPE,
+            text.replace("output.reservation_id", "output.number"): Rule.MAPPING_FIELD,
+        }
+        for each, rule in wrong.items():
+            assert each != text
+            assert rule in [finding.rule for finding in validate(each, HUB).findings]
+
+
+def test_a_file_that_never_was_valid_has_no_actions_and_the_workflow_says_where_to_look(declared_here: Path) -> None:
+    """One with a mistake keeps those of its last valid version, as its sync does."""
+    changed(declared_here, "reserve", declines=[401])
+    (finding, *_) = validate(documented_workflow(), HUB).findings
+    assert finding.rule is Rule.UNKNOWN_ACTION
+    assert "They are in the file warehouse_rest.yaml beside the DAGs" in finding.message
+
+    changed(declared_here, "reserve", declines=[409])
+    assert validate(documented_workflow(), HUB).findings == ()
+    changed(declared_here, "reserve", declines=[401])
+    assert validate(documented_workflow(), HUB).findings == ()
+
+
+def refusing(warehouse: Warehouse, method: str) -> Any:
+    effect = warehouse.effect
+    return lambda asked, request: (400, {}, {"message": "no"}) if request.command == method else effect(asked, request)
+
+
+#: What is wrong → the parts of `reserve` that are replaced, the place, and a part of the message.
+WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a placeholder that is no param": (
+        {"path": "/r/{number}"},
+        "/path",
+        "{number} is not a param; params: reference, sku",
+    ),
+    "an optional one": ({"path": "/r/{note}"}, "/path", "cannot be optional"),
+    "one that is a list": (
+        {"path": "/r/{sku}", "params": {"sku": {"type": "array"}}, "optional": [], "body": {}},
+        "/params/sku",
+        "string or integer",
+    ),
+    "a brace": ({"path": "/r/{sku"}, "/path", "has a brace"),
+    "a param that does not exist": ({"body": {"x": "skuu"}}, "/body/x", "skuu does not exist"),
+    "a text without quotes": ({"headers": {"X-A": "2026-01"}}, "/headers/X-A", "A fixed text has quotes of its own"),
+    "a function that does not exist": (
+        {"body": {"x": "minus(quantity, quantity)"}},
+        "/body/x",
+        "has no function minus()",
+    ),
+    "the sum of a text": ({"body": {"x": "add(sku, quantity)"}}, "/body/x", "argument 1 of add() must be number"),
+    "a schema that is none": ({"params": {"sku": {"type": "text"}}}, "/params/sku", "is not a JSON Schema"),
+    "a reference": ({"params": {"sku": {"$ref": "http://evil.example/x"}}}, "/params/sku", "no $ref"),
+    "an optional that is no param": ({"optional": ["nota"]}, "/optional/0", "nota is not a param"),
+    "a header of the hub": (
+        {"headers": {"authorization": "sku"}},
+        "/headers/authorization",
+        "credentials are in the integration's connection",
+    ),
+    "the header of the key": (
+        {"headers": {"idempotency-key": "sku"}},
+        "/headers/idempotency-key",
+        "which the hub makes",
+    ),
+    "credentials as a decision": ({"declines": [401]}, "/declines/0", "refuses the credentials"),
+    "a retry as a decision": ({"declines": [429]}, "/declines/0", "asks to try again"),
+    "a key at work as a decision": (
+        {"key": {"header": "Idempotency-Key", "window_s": 60}},
+        "/declines/0",
+        "Declare another status as key.in_use",
+    ),
+    "a lookup that does not exist": (
+        {"lookup": {"action": "release", "done": "`true`"}},
+        "/lookup/action",
+        "is not a GET of this file; there are: get_shipment",
+    ),
+    "a lookup without a param": (
+        {"lookup": {"action": "get_shipment", "done": "`true`"}},
+        "/lookup/with",
+        "lacks reference",
+    ),
+    "a lookup of other values": (
+        {"lookup": {"action": "get_shipment", "with": {"reference": "reference"}, "done": "`true`"}},
+        "/lookup/action",
+        "does not give reserved_until",
+    ),
+    "a GET with a body": ({"method": "GET"}, "/body", "a GET has none"),
+    "a sample that is no valid call": (
+        {"sample": {"params": {"reference": "a", "sku": "b", "quantity": 0}}},
+        "/sample/params/quantity",
+        "must be at least 1",
+    ),
+    "a sample whose answer is another": (
+        {"sample": {"params": RESERVE, "answer": {"number": 1}}},
+        "/answer/reservation_id",
+        "has no value at id, for reservation_id",
+    ),
+    "another host": ({"path": "//evil.example/x"}, "/path", "does not match"),
+    "a whole address": ({"path": "https://evil.example/x"}, "/path", "does not match"),
+    "an unknown field": ({"verb": "POST"}, "/verb", "is not known; known fields: title"),
+    "a path that is none": ({"answer": {"id": {"path": "["}}}, "/answer/id/path", "is not a JMESPath expression"),
+    "a format of a text": (
+        {"answer": {"id": {"path": "id", "format": "epoch_s"}}},
+        "/answer/id/type",
+        "must be instant",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_of_an_action_has_its_line_and_says_what_was_expected(name: str, tmp_path: Path) -> None:
+    parts, place, message = WRONG[name]
+    path = tmp_path / f"{NAME}.yaml"
+    path.write_text(EXAMPLE.read_text())
+    declared_stream(path)
+    changed(path, "reserve", **parts)
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    found = {each.pointer: each for each in refused.value.mistakes}
+    assert f"/actions/reserve{place}" in found, str(refused.value)
+    assert message in str(refused.value)
+    lines = path.read_text().splitlines()
+    assert found[f"/actions/reserve{place}"].line > lines.index("  reserve:")
+
+
+def test_no_mapping_of_a_request_leaves_a_line_feed_in_a_header(hub: Hub, declared_here: Path) -> None:
+    changed(declared_here, "reserve", headers={"X-Note": "note"})
+
+    with pytest.raises(BadRequest, match="X-Note must be up to 1000 printable ASCII characters"):
+        hub.perform("reserve", **RESERVE, note="a\r\nHost: evil.example")
+    assert hub.warehouse.requests == []
+
+
+def test_the_manifest_of_the_integration_has_the_actions_of_its_file(hub: Hub) -> None:
+    found = service.manifest_for(hub.store, NAME)
+
+    assert list(found.actions) == ["reserve", "release", "ship", "get_shipment"]
+    assert [found.actions[name].unknown for name in found.actions] == ["replay", "replay", "read:get_shipment", None]
+    assert found.actions["reserve"].output["properties"]["reserved_until"]["type"] == ["string", "null"]
+    assert manifest_of("declared").actions == {}
+    assert json.loads(msgspec.json.encode(found.actions["reserve"]))["sample"]["sku"] == "RING-17"
