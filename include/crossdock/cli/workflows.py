@@ -118,7 +118,8 @@ def deploy(workflow: FileOrId, version: Version = None, key: Key = None, as_json
         workflow, version = added["workflow_id"], added["version"]
         tried = hub.post(path_of("workflows", workflow, "test"), {"version": version}).document
         if tried["state"] != "COMPLETED":
-            console.error(f"The test run of {workflow} on samples failed: {tried['message']}")
+            ended = tried["state"].lower()
+            console.error(f"The test run of {workflow} on samples did not complete, it {ended}: {tried['message']}")
             console.say(f"Test it with answers, then deploy its ID: ./hub workflow test {workflow} --answers FILE")
             raise typer.Exit(Exit.FAILED)
     deployed = hub.put(path_of("workflows", workflow, "deploy"), {"version": version}).document

@@ -159,6 +159,14 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
     "two pivots": ([("    catch: {errors: [refused], handler: note}\n", "    catch: {errors: [refused], handler: note}\n    pivot: true\n")], Rule.TWO_PIVOTS, "/do/7/pivot", "pivot: true"),
     "pivot with a condition": ([("    pivot: true\n", "    pivot: true\n    if: params.amount_minor > 5\n")], Rule.PIVOT_PLACE, "/do/7/if", "if:"),
     "pivot inside a loop": ([("    pivot: true\n", ""), ("        key: sku.id\n", "        key: sku.id\n        pivot: true\n")], Rule.PIVOT_PLACE, "/do/3/do/0/pivot", "pivot"),
+    "cancel after the pivot": ([("    timeout: 1d\n", "    timeout: 1d\n  - {id: late, cancel: Too late}\n")], Rule.CANCEL_AFTER_PIVOT, "/do/9/cancel", "cancel"),
+    "cancel in a handler of a step after the pivot": (
+        [("    timeout: 1d\n", "    timeout: 1d\n    catch: {handler: quit}\n"), ("handlers:\n", "handlers:\n  quit:\n    do: [{id: late, cancel: Too late}]\n")],
+        Rule.CANCEL_AFTER_PIVOT, "/handlers/quit/do/0/cancel", "cancel",
+    ),
+    "cancel in a branch that the pivot does not wait for": (
+        [("{order_number: params.reference}}]", "{order_number: params.reference}}, {id: late, cancel: Stop}]")], Rule.CANCEL_AFTER_PIVOT, "/do/2/fork/branches/order/do/1/cancel", "cancel"
+    ),
     "undo of another's action": ([("call: payments.void", "call: shop.get_order"), ("{payment_ref: output.payment_ref, reference: params.reference}", "{order_number: params.reference}")], Rule.UNDO_OF_ANOTHER, "/do/5/undo/call", "call: shop.get_order"),
     "write without key": ([("        key: sku.id\n", "")], Rule.WRITE_WITHOUT_KEY, "/do/3/do/0", "id: change"),
     "retry on a decline": ([("errors: [failed, unknown]", "errors: [failed, declined]")], Rule.RETRY_ON_DECLINE, "/do/5/retry/errors", "declined"),
@@ -251,6 +259,9 @@ GOOD_ONES = {
     "the seed's mapping": _step("set: {x: '{customerId: data.id}'}", "params: {id: {type: string}}\n"),
     "one wait": _step("wait: 500ms"),
     "a raise": _step("raise: Stop"),
+    "a cancel": _step("cancel: Stop"),
+    "a cancel before the pivot": changed(("            raise: The customer is unknown", "            cancel: The customer is unknown")),
+    "a cancel in a handler of the pivot": changed(("    pivot: true\n", "    pivot: true\n    catch: {errors: [declined], handler: quit}\n"), ("handlers:\n", "handlers:\n  quit:\n    do: [{id: early, cancel: It was declined}]\n")),
     "literals": _step("set: {a: 1, b: true, c: null, d: [1, \"'x'\"], e: {f: 2.5}}"),
     "functions": _step("set: {a: \"length(params.l)\", b: \"join(',', params.l)\", c: \"params.l[0]\", d: \"params.l[?@ == 'x']\"}", "params: {l: {type: array, items: {type: string}}}\n"),
     "a projection": _step("call: crm.find_customers\n    with: {keys: 'params.l[*].key'}", _CRM + "params: {l: {type: array, items: {type: object, properties: {key: {type: string}}}}}\n"),

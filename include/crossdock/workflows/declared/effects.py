@@ -77,6 +77,10 @@ class Effects:
         """Refuse a step that cannot be made: its condition or its list is wrong for these values."""
         return Making(InHub(lambda _work, _call: Refused(message)), retry=Retry(errors=frozenset()))
 
+    def cancellation(self) -> Making:
+        """Do nothing: once the step is done, the way goes no further, and the engine undoes what was done."""
+        return Making(InHub(lambda _work, _call: Done({})))
+
     def making(self, workflow: Workflow, step: Step, scope: Scope) -> Making:
         """Give how a step is made that calls, waits or sets. Nothing is done before its effect runs."""
         match step.does:

@@ -48,6 +48,7 @@ class Rule(StrEnum):
     UNDO_AFTER_PIVOT = "undo_after_pivot"
     TWO_PIVOTS = "two_pivots"
     PIVOT_PLACE = "pivot_place"
+    CANCEL_AFTER_PIVOT = "cancel_after_pivot"
     UNDO_OF_ANOTHER = "undo_of_another"
     WRITE_WITHOUT_KEY = "write_without_key"
     RETRY_ON_DECLINE = "retry_on_decline"
@@ -147,6 +148,13 @@ class Raise:
 
 
 @dataclass(frozen=True)
+class Cancel:
+    """An expected end: what was done is undone, and nobody has to fix anything."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Wait:
     seconds: float
 
@@ -169,7 +177,7 @@ class Unreadable:
     """What the form refuses: nothing more is said of it."""
 
 
-Does = Call | Switch | Fork | Loop | Assign | Raise | Wait | Listen | Decide | Unreadable
+Does = Call | Switch | Fork | Loop | Assign | Raise | Cancel | Wait | Listen | Decide | Unreadable
 
 
 @dataclass(frozen=True)
