@@ -144,7 +144,7 @@ class TestMistakes:
         found = {error["pointer"]: error["message"] for error in answer.json()["errors"]}
         assert set(found) == {"/integrations/payments", "/do/2/timeout", "/do/5/call"}
         assert "has not passed a test" in found["/integrations/payments"]
-        assert found["/do/2/timeout"].startswith("line 26: must be more than zero")
+        assert found["/do/2/timeout"].startswith("line 31: must be more than zero")
 
     @pytest.mark.parametrize("text", ["\\ud800", "\\u0000", "title: \\ud800", "a: \\uffff", "\\ud83d\\ude00"])
     def test_a_character_that_is_none_is_refused(self, api: TestClient, text: str) -> None:

@@ -383,6 +383,34 @@ class TestCancel:
         assert (ended.state, ended.reason, systems.calls) == (ExecutionState.UNDONE, "Stop", [])
 
 
+def asking_with(shows: str) -> Workflow:
+    return workflow(
+        f"  - id: ask\n    decide: {{question: Go on?, options: [go, stop], shows: {{{shows}}}}}\n    timeout: 1d\n",
+        head="params: {text: {type: string}, number: {type: integer, default: 3}}\n",
+    )
+
+
+class TestShows:
+    """What a question is about is read once, when it is asked."""
+
+    def test_a_long_value_is_cut(self, store: Store) -> None:
+        flows = flows_of(Systems(), asking_with("text: params.text, number: params.number, all: params"))
+        engine.advance(store, flows, begun(store, flows["workflow.w2.v1"], text="x" * 600))
+
+        with store.transaction() as work:
+            (asked,) = decisions.find(work)
+        assert asked.shows == {"text": "x" * 497 + "...", "number": 3, "all": '{"text": "' + "x" * 487 + "..."}
+
+    def test_a_value_that_cannot_be_read_is_no_question(self, store: Store) -> None:
+        flows = flows_of(Systems(), asking_with("text: \"join(', ', params.text)\""))
+        ended = engine.advance(store, flows, begun(store, flows["workflow.w2.v1"], text="x"))
+
+        assert ended.state is ExecutionState.UNDONE
+        assert "join() takes" in str(ended.reason)
+        with store.transaction() as work:
+            assert decisions.find(work) == []
+
+
 class TestPriceChange:
     """The example of docs/workflows, as the systems and the people answer."""
 
@@ -399,6 +427,12 @@ class TestPriceChange:
         with store.transaction() as work:
             (asked,) = decisions.find(work)
         assert asked.question == "Change a price: The change is above the limit. Make it?"
+        assert asked.shows == {
+            "sku": "RING-17",
+            "currency": "EUR",
+            "old_amount_minor": 2000,
+            "new_amount_minor": 2500,
+        }
         executions.decide(store, asked, option, "-", "ada")
 
     def test_a_small_change_asks_nobody(self, store: Store) -> None:

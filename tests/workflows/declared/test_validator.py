@@ -131,6 +131,8 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
     "argument outside its schema": ([("\"'EUR'\", payment_method", "\"'Euro'\", payment_method")], Rule.ARGUMENT_TYPE, "/do/5/with/currency", "Euro"),
     "wrong field in a mapping": ([("customer.first_name", "customer.fist_name")], Rule.MAPPING_FIELD, "/do/1/switch/1/do/0/set/name", "fist_name"),
     "wrong field in a condition": ([("steps.approve.option ==", "steps.approve.answer ==")], Rule.MAPPING_FIELD, "/do/5/if", "answer"),
+    "wrong field in what a question shows": ([("default: refuse}", "default: refuse, shows: {who: steps.find.custmer}}")], Rule.MAPPING_FIELD, "/do/4/decide/shows/who", "custmer"),
+    "wrong expression in what a question shows": ([("default: refuse}", "default: refuse, shows: {who: 'a.[b'}}")], Rule.EXPRESSION, "/do/4/decide/shows/who", "a.[b"),
     "wrong type in a mapping": ([("with: {key: params.email}", "with: {key: params.amount_minor}")], Rule.MAPPING_TYPE, "/do/0/with/key", "amount_minor"),
     "loop over what is not a list": ([("in: params.skus", "in: params.email")], Rule.MAPPING_TYPE, "/do/3/for/in", "params.email"),
     "wrong mapping expression": ([("key: sku.key", 'key: "sku.[key"')], Rule.EXPRESSION, "/do/3/do/0/with/key", "sku.[key"),

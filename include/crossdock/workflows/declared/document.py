@@ -271,7 +271,7 @@ def _simple(kind: str, given: Mapping[str, Any], at: str) -> Does:
 
 
 def _decide(asked: Mapping[str, Any]) -> Decide:
-    return Decide(asked["question"], tuple(asked["options"]), asked.get("default"))
+    return Decide(asked["question"], tuple(asked["options"]), asked.get("default"), asked.get("shows", {}))
 
 
 def _call(given: Mapping[str, Any], at: str) -> Call:

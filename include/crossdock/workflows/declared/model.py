@@ -170,6 +170,8 @@ class Decide:
     question: str
     options: tuple[str, ...]
     default: str | None
+    #: Name → mapping: what is shown with the question.
+    shows: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

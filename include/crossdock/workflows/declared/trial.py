@@ -267,6 +267,8 @@ class _Run:
         self._count(step)
         answer = next(self._left.get(step.id, iter(())), None) or Answer(is_sample=True)
         limit_s = step.timeout_s or 0.0
+        if isinstance(step.does, Decide) and step.does.shows:
+            made.input = self._mapped(step.does.shows, f"{step.at}/decide/shows", scope, made, step)
         made.tries.append(Tried(self._now_s, None, answer))
         output = answer.output if answer.output is not None else self._awaited(step)
         is_late = answer.status is not Status.DONE or answer.delay_s > limit_s
