@@ -87,6 +87,19 @@ class TestVersions:
             ("workflow.add", {"version": 1})
         ]
 
+    def test_what_is_probably_not_meant_is_answered_and_not_refused(self, api: TestClient) -> None:
+        assert add(api).json()["warnings"] == []
+        call = "    call: payments.get_payment\n"
+
+        answer = add(
+            api, EXAMPLE.replace("version: 1", "version: 2").replace(call, f"    if: params.amount_minor > 5\n{call}")
+        )
+
+        assert answer.status_code == 201
+        first = answer.json()["warnings"][0]
+        assert (first["rule"], first["line"], first["pointer"]) == ("may_be_null", 19, "/do/1/if")
+        assert first["message"] == "look_up may be skipped (it has a condition): this reads null then"
+
     def test_the_same_text_again_is_the_same_version(self, api: TestClient) -> None:
         assert add(api).json() == add(api).json()
 

@@ -286,6 +286,114 @@ def test_nothing_is_found_in_a_good_definition(name: str) -> None:
     assert [str(each) for each in findings(GOOD_ONES[name], catalog)] == []
 
 
+def warned(text: str) -> list[tuple[str, str]]:
+    found = validate(text, HUB)
+    assert found.findings == ()
+    return [(str(each.rule), each.pointer) for each in found.warnings]
+
+
+_READS_A = "  - {id: zz, set: {x: steps.aa.n}}\n"
+#: Steps, and where each reads what may not be there.
+SKIPPED = {
+    "a condition": ("  - {id: aa, if: params.b, set: {n: 1}}\n" + _READS_A, ["/do/1/set/x"]),
+    "a case": ("  - {id: ss, switch: [{when: params.b, do: [{id: aa, set: {n: 1}}]}]}\n" + _READS_A, ["/do/1/set/x"]),
+    "a jump": (
+        "  - {id: jj, if: params.b, wait: 1s, then: zz}\n  - {id: aa, set: {n: 1}}\n" + _READS_A,
+        ["/do/2/set/x"],
+    ),
+    "a branch that nothing waits for": (
+        "  - {id: ff, fork: {branches: {one: {do: [{id: aa, set: {n: 1}}]}, two: {do: [{id: bb, wait: 1s}]}}, join: [two]}}\n"
+        + _READS_A,
+        ["/do/1/set/x"],
+    ),
+    "a condition that reads it": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, if: steps.aa.n == 1, wait: 1s}\n",
+        ["/do/1/if"],
+    ),
+    "what a question shows": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, decide: {question: Q, options: [a1, b1], shows: {x: steps.aa.n}}, timeout: 1d}\n",
+        ["/do/1/decide/shows/x"],
+    ),
+    # Not one of these:
+    "certain": ("  - {id: aa, set: {n: 1}}\n" + _READS_A, []),
+    "the same case": (
+        "  - {id: ss, switch: [{when: params.b, do: [{id: aa, set: {n: 1}}, {id: zz, set: {x: steps.aa.n}}]}]}\n",
+        [],
+    ),
+    "the same condition": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, if: params.b, set: {x: steps.aa.n}}\n",
+        [],
+    ),
+    "looked at before": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, if: steps.aa != null && steps.aa.n == 1, set: {x: steps.aa.n}}\n",
+        [],
+    ),
+    "ended without it": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: ee, if: steps.aa == null, cancel: Nothing}\n" + _READS_A,
+        [],
+    ),
+    "with a value in its place": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, set: {x: steps.aa.n || `0`}}\n",
+        [],
+    ),
+    "jumped to by itself alone": (
+        "  - {id: aa, if: params.b, set: {n: 1}, then: zz}\n  - {id: ee, wait: 1s, then: end}\n" + _READS_A,
+        [],
+    ),
+    "joined": (
+        "  - {id: ff, fork: {branches: {one: {do: [{id: aa, set: {n: 1}}]}, two: {do: [{id: bb, wait: 1s}]}}}}\n"
+        + _READS_A,
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_a_read_of_a_step_that_may_be_skipped_is_a_warning(name: str) -> None:
+    steps, places = SKIPPED[name]
+    head = "schema: crossdock.workflow/1\nid: w2\nversion: 1\ntitle: T\nparams: {b: {type: boolean}}\ndo:\n"
+
+    assert warned(head + steps) == [("may_be_null", place) for place in places]
+
+
+def test_a_warning_says_why_and_what_is_read_then() -> None:
+    (found,) = validate(
+        _step("wait: 1s\n    if: params.b\n  - id: zz\n    set: {x: steps.s1}", "params: {b: {type: boolean}}\n"), HUB
+    ).warnings
+
+    assert found.message == "s1 may be skipped (it has a condition): this reads null then"
+
+
+_MAIL = "call: mails.send_mail, with: {reference: \"'R'\", kind: \"'test'\", from: {address: \"'a@b.example'\"}, to: {address: \"'a@b.example'\"}, subject: \"'S'\", text: \"'T'\"}"
+_PAUSE = "  - {id: pp, wait: 1s}\n"
+#: Steps, and the writes that stay if a later step fails.
+STAYS = {
+    "before another step": (f"  - {{id: mm, {_MAIL}}}\n{_PAUSE}", ["/do/0"]),
+    "the last one": (f"{_PAUSE}  - {{id: mm, {_MAIL}}}\n", []),
+    "the pivot": (f"  - {{id: mm, {_MAIL}, pivot: true}}\n{_PAUSE}", []),
+    "after the pivot": (f"  - {{id: mm, {_MAIL}, pivot: true}}\n  - {{id: nn, {_MAIL}}}\n{_PAUSE}", []),
+    "before the pivot": (f"  - {{id: nn, {_MAIL}}}\n  - {{id: mm, {_MAIL}, pivot: true}}\n", ["/do/0"]),
+    "beside another branch": (
+        f"  - {{id: ff, fork: {{branches: {{one: {{do: [{{id: mm, {_MAIL}}}]}}, two: {{do: [{{id: pp, wait: 1s}}]}}}}}}}}\n",
+        ["/do/0/fork/branches/one/do/0"],
+    ),
+    "a read": ("  - {id: cc, call: crm.find_customer, with: {key: \"'a@b.example'\"}}\n" + _PAUSE, []),
+}
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_a_write_that_nothing_undoes_is_a_warning(name: str) -> None:
+    steps, places = STAYS[name]
+    head = "schema: crossdock.workflow/1\nid: w2\nversion: 1\ntitle: T\nintegrations: {crm: hubspot, mails: smtp_relay}\ndo:\n"
+
+    assert warned(head + steps) == [("not_undone", place) for place in places]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.stem))
+def test_no_example_has_a_warning(path: Path) -> None:
+    assert [str(each) for each in validate(path.read_text(), WorkflowCatalog()).warnings] == []
+
+
 def test_there_are_twenty_good_definitions_and_thirty_classes_of_mistakes() -> None:
     assert len(GOOD_ONES) >= 20
     assert len({rule for _, rule, _, _ in SEEDED.values()}) >= 30

@@ -61,11 +61,18 @@ class Rule(StrEnum):
     SECRET = "secret"  # noqa: S105  the name of a rule
 
 
+class Caution(StrEnum):
+    """What a definition may have, and probably does not mean. A warning names one of them."""
+
+    MAY_BE_NULL = "may_be_null"
+    NOT_UNDONE = "not_undone"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One mistake of a definition, with its line and its JSON pointer."""
+    """One mistake of a definition, or a warning, with its line and its JSON pointer."""
 
-    rule: Rule
+    rule: Rule | Caution
     line: int
     pointer: str
     message: str
