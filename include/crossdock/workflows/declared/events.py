@@ -50,6 +50,14 @@ class WorkflowNotStarted(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
 
 
+class WorkflowRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed delivery came to the webhook of a workflow. It starts the workflow."""
+
+    webhook: str
+    #: As the sender wrote it: decoded JSON, or the fields of a form.
+    body: Any
+
+
 WORKFLOW_FAILED = EventType(
     "crossdock.workflow.failed", WorkflowFailed, key="execution_id", personal=frozenset({"params"})
 )
@@ -57,4 +65,9 @@ WORKFLOW_ENDED = EventType("crossdock.workflow.ended", WorkflowEnded, key="execu
 WORKFLOW_NOT_STARTED = EventType(
     "crossdock.workflow.not_started", WorkflowNotStarted, key="run_id", personal=frozenset({"params"})
 )
-EVENT_TYPES = {found.name: found for found in (WORKFLOW_FAILED, WORKFLOW_ENDED, WORKFLOW_NOT_STARTED)}
+WORKFLOW_REQUESTED = EventType(
+    "crossdock.workflow.requested", WorkflowRequested, key="webhook", personal=frozenset({"body"})
+)
+EVENT_TYPES = {
+    found.name: found for found in (WORKFLOW_FAILED, WORKFLOW_ENDED, WORKFLOW_NOT_STARTED, WORKFLOW_REQUESTED)
+}

@@ -198,12 +198,6 @@ def undeploy(store: Store, workflow_id: str, *, actor: str) -> None:
 def _refuse_triggers(workflow: Workflow) -> None:
     """Refuse triggers by which the workflow could not be started."""
     by_cron = [trigger for trigger in workflow.triggers if trigger.cron is not None]
-    for trigger in workflow.triggers:
-        if trigger.webhook is not None:
-            raise Conflict(
-                f"{trigger.at}: this hub does not start workflows by a webhook of their own yet. Have an integration receive it, "
-                "and start the workflow by its event"
-            )
     if len(by_cron) > 1:
         raise Conflict(
             f"{by_cron[1].at}: a DAG has one schedule. Write both times as one, or declare a second workflow"

@@ -13,6 +13,7 @@ from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.events.model import Event
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.events import (
+    WORKFLOW_ENDED,
     WORKFLOW_FAILED,
     WORKFLOW_NOT_STARTED,
     WorkflowFailed,
@@ -25,6 +26,7 @@ log = logger(__name__)
 
 #: The name of the subscriber.
 FAILED_EXECUTIONS = "failed_executions"
+TYPES_OF_EXECUTIONS = (WORKFLOW_FAILED.name, WORKFLOW_ENDED.name, WORKFLOW_NOT_STARTED.name)
 
 _decode = msgspec.json.Decoder(WorkflowFailed).decode
 _decode_not_started = msgspec.json.Decoder(WorkflowNotStarted).decode

@@ -12,7 +12,7 @@ from crossdock.events import store as event_store
 from crossdock.events.model import Event
 from crossdock.integrations.actions.model import Document
 from crossdock.workflows.declared import conditions, executions, mappings, repository
-from crossdock.workflows.declared.events import SOURCE, WORKFLOW_NOT_STARTED, WorkflowNotStarted
+from crossdock.workflows.declared.events import SOURCE, WORKFLOW_NOT_STARTED, WORKFLOW_REQUESTED, WorkflowNotStarted
 from crossdock.workflows.declared.executions import Flows, subject_of
 from crossdock.workflows.declared.flow import flow_name
 from crossdock.workflows.declared.model import Listen, Trigger, Workflow
@@ -20,7 +20,7 @@ from crossdock.workflows.model import Driver
 
 #: The name of the subscriber.
 WORKFLOW_TRIGGERS = "workflow_triggers"
-_ACTOR = "event"
+_ACTOR, _BY_WEBHOOK = "event", "webhook"
 
 
 class WorkflowTriggers:
@@ -50,13 +50,15 @@ class WorkflowTriggers:
 
     def _start(self, work: Work, workflow: Workflow, trigger: Trigger, event: Event, seen: Document) -> None:
         params: dict[str, Any] = {}
+        actor = _ACTOR
+        if trigger.webhook is not None:
+            # What its sender wrote, without what the hub put around it.
+            seen, actor = {**seen, "data": seen["data"]["body"]}, _BY_WEBHOOK
         run_id = f"event__{event.id}"
         try:
             params = mappings.mapped(dict(trigger.given), {"event": seen})
             # An event waits for no run of a DAG.
-            executions.execute(
-                work, self._flows, workflow.id, params, run_id=run_id, driver=Driver.EVENTS, actor=_ACTOR
-            )
+            executions.execute(work, self._flows, workflow.id, params, run_id=run_id, driver=Driver.EVENTS, actor=actor)
         except BadRequest as error:
             refused = WorkflowNotStarted(
                 workflow_id=workflow.id,
@@ -96,14 +98,22 @@ def _event_types(workflow: Workflow) -> Iterator[str]:
     for trigger in workflow.triggers:
         if trigger.event is not None:
             yield trigger.event
+        if trigger.webhook is not None:
+            yield WORKFLOW_REQUESTED.name
     for step in workflow.steps():
         if isinstance(step.does, Listen):
             yield step.does.event
 
 
+def _is_for(webhook: str, seen: Document) -> bool:
+    return bool(seen["type"] == WORKFLOW_REQUESTED.name and seen["data"]["webhook"] == webhook)
+
+
 def _trigger_of(workflow: Workflow, seen: Document) -> Trigger | None:
     """Find the first trigger that takes an event. A condition that cannot be evaluated for it takes it not."""
     for trigger in workflow.triggers:
+        if trigger.webhook is not None and _is_for(trigger.webhook, seen):
+            return trigger
         if trigger.event != seen["type"]:
             continue
         try:
