@@ -134,7 +134,13 @@ NEEDS_NO_KEY = frozenset(
 )
 #: Guarded by the sender's signature, whoever's token comes along. tests/events/webhooks_in/test_webhooks.py tries them.
 #: Who asks for a permission by OPTIONS shows no signature, and changes nothing: tests/events/webhooks_in/test_permission.py.
-SIGNED = frozenset({("POST", "/v1/webhooks/{integration}"), ("OPTIONS", "/v1/webhooks/{integration}")})
+SIGNED = frozenset(
+    {
+        ("POST", "/v1/webhooks/{integration}"),
+        ("POST", "/v1/webhooks/workflows/{webhook}"),
+        ("OPTIONS", "/v1/webhooks/{integration}"),
+    }
+)
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.
 ROLES = {
     "vera": "viewer",

@@ -78,3 +78,44 @@ def test_only_a_payments_call_takes_a_reference(hub: Hub) -> None:
 
     assert refused.status_code == 400
     assert "takes no reference" in refused.json()["detail"]
+
+
+def of_a_workflow(hub: Hub, about: str = "exe_1", **shows: object) -> str:
+    """A question of a workflow, and its path."""
+    with hub.store() as store, store.transaction() as work:
+        decisions.ask(
+            work,
+            DecisionKind.WORKFLOW,
+            f"{about}/ask",
+            about=about,
+            question="Change a price?",
+            choices=("change", "refuse"),
+            role=Role.USER,
+            shows=shows,
+        )
+        (found,) = decisions.find(work, about=about)
+    return f"/v1/decisions/{found.decision_id}"
+
+
+def test_a_question_shows_its_values_and_an_operator_sees_who_they_are_about(hub: Hub) -> None:
+    shows = {"sku": "RING-17", "new": 2500, "to": "ada@example.com", "customer": {"last_name": "Lovelace", "points": 3}}
+    path = of_a_workflow(hub, **shows)
+    masked = {**shows, "to": "***", "customer": {"last_name": "***", "points": 3}}
+
+    assert hub.call("GET", path, "uma").json()["shows"] == masked
+    assert hub.call("GET", path, "otto").json()["shows"] == shows
+    for name in ("uma", "otto"):
+        (listed,) = hub.call("GET", "/v1/decisions?about=exe_1", name).json()["decisions"]
+        assert listed["shows"] == masked
+    with hub.store() as store:
+        recorded = query(store, "SELECT actor, act FROM audit_entry WHERE subject = %s", path.removeprefix("/v1/"))
+    assert recorded == [("airflow:otto", "personal_data.reveal")]
+
+
+def test_values_about_nobody_are_shown_to_all_and_nothing_is_recorded(hub: Hub) -> None:
+    path = of_a_workflow(hub, "exe_2", sku="RING-17", new=2500)
+
+    assert hub.call("GET", path, "otto").json()["shows"] == {"sku": "RING-17", "new": 2500}
+    assert hub.call("GET", path, "vera").json()["shows"] == {"sku": "RING-17", "new": 2500}
+    with hub.store() as store:
+        assert query(store, "SELECT 1 FROM audit_entry WHERE subject = %s", path.removeprefix("/v1/")) == []

@@ -87,6 +87,19 @@ class TestVersions:
             ("workflow.add", {"version": 1})
         ]
 
+    def test_what_is_probably_not_meant_is_answered_and_not_refused(self, api: TestClient) -> None:
+        assert add(api).json()["warnings"] == []
+        call = "    call: payments.get_payment\n"
+
+        answer = add(
+            api, EXAMPLE.replace("version: 1", "version: 2").replace(call, f"    if: params.amount_minor > 5\n{call}")
+        )
+
+        assert answer.status_code == 201
+        first = answer.json()["warnings"][0]
+        assert (first["rule"], first["line"], first["pointer"]) == ("may_be_null", 19, "/do/1/if")
+        assert first["message"] == "look_up may be skipped (it has a condition): this reads null then"
+
     def test_the_same_text_again_is_the_same_version(self, api: TestClient) -> None:
         assert add(api).json() == add(api).json()
 
@@ -144,7 +157,7 @@ class TestMistakes:
         found = {error["pointer"]: error["message"] for error in answer.json()["errors"]}
         assert set(found) == {"/integrations/payments", "/do/2/timeout", "/do/5/call"}
         assert "has not passed a test" in found["/integrations/payments"]
-        assert found["/do/2/timeout"].startswith("line 26: must be more than zero")
+        assert found["/do/2/timeout"].startswith("line 31: must be more than zero")
 
     @pytest.mark.parametrize("text", ["\\ud800", "\\u0000", "title: \\ud800", "a: \\uffff", "\\ud83d\\ude00"])
     def test_a_character_that_is_none_is_refused(self, api: TestClient, text: str) -> None:

@@ -131,6 +131,18 @@ def test_a_case_that_is_not_taken_is_skipped(airflow: Any) -> None:
     assert (run.tasks["much"], run.tasks["little"], run.tasks["after"]) == ("skipped", "success", "success")
 
 
+def test_an_end_that_the_workflow_foresees_is_no_failure_of_its_run(airflow: Any) -> None:
+    run = airflow(
+        workflow(
+            "  - {id: pause, wait: 1s}\n  - {id: halt, if: 'params.big', cancel: Nobody wants it}\n" + read("after"),
+            head="params: {big: {type: boolean}}\n",
+        )
+    )
+
+    assert run.run(big=True) is State.CANCELLED
+    assert run.tasks == {"pause": "success", "halt": "success", "after": "skipped", "finish": "success"}
+
+
 def test_a_loop_is_one_task(airflow: Any) -> None:
     run = airflow(
         workflow(

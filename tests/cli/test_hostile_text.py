@@ -42,6 +42,7 @@ COMMANDS: dict[str, list[str]] = {
     "attempts list": [],
     "decisions decide": ["7", HOSTILE, "--reason", HOSTILE],
     "decisions list": [],
+    "decisions show": ["7"],
     "attempts resolve": ["7", "done", "--reason", HOSTILE],
     "events list": ["--run", HOSTILE],
     "events tail": [],

@@ -12,7 +12,20 @@ EXAMPLE = Path(__file__).parents[2] / "docs/workflows/order_flow.yaml"
 def test_a_good_file_is_valid_without_a_running_hub(stackless_hub: Hub) -> None:
     ended = stackless_hub("workflow", "validate", str(EXAMPLE), "--json")
 
-    assert (ended.code, ended.document) == (0, {"id": "order_flow", "version": 1, "steps": 9})
+    assert (ended.code, ended.document) == (0, {"id": "order_flow", "version": 1, "steps": 9, "warnings": []})
+
+
+def test_what_is_probably_not_meant_is_a_warning_and_no_mistake(stackless_hub: Hub, tmp_path: Path) -> None:
+    doubtful = tmp_path / "doubtful.yaml"
+    doubtful.write_text(EXAMPLE.read_text().replace("    timeout: 30s\n", "    if: params.quantity > 1\n"))
+
+    ended = stackless_hub("workflow", "validate", str(doubtful))
+
+    assert ended.code == 0
+    warning = (
+        "line 31: /do/3/if: check_inventory may be skipped (it has a condition): this reads null then [may_be_null]"
+    )
+    assert warning in " ".join(ended.err.split())
 
 
 def test_every_mistake_of_a_file_is_shown_with_its_line_and_pointer(stackless_hub: Hub, tmp_path: Path) -> None:

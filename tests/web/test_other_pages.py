@@ -11,13 +11,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from markupsafe import escape
 
 from crossdock.commerce.payments import service as payments
 from crossdock.commerce.payments.amounts import PaymentState
 from crossdock.core.ids import RUN_NOTE
 from crossdock.db.database import Store
 from tests.api.conftest import Hub
-from tests.api.test_decisions import waiting
+from tests.api.test_decisions import of_a_workflow, waiting
 from tests.api.test_orders import place
 from tests.commerce.payments.gateways import connected
 from tests.events.worlds import publish, stock
@@ -234,6 +235,17 @@ class TestDecisions:
         waiting(pages)
 
         assert 'name="ref"' not in otto.get("/decisions")
+
+    @pytest.mark.parametrize("text", [SCRIPT, ATTRIBUTE])
+    def test_one_shows_its_values_as_text_and_nobody_whom_they_are_about(
+        self, pages: Hub, otto: Visitor, text: str
+    ) -> None:
+        of_a_workflow(pages, sku=text, new=2500, to="ada@example.com")
+        html = otto.get("/decisions")
+
+        assert text not in html
+        assert f'<dt>sku</dt><dd class="mono">{escape(text)}</dd><dt>new</dt><dd class="mono">2500</dd>' in html
+        assert '<dt>to</dt><dd class="mono">***</dd>' in html
 
     def test_one_is_made_once_by_who_may(self, pages: Hub, hub_store: Store, vera: Visitor, otto: Visitor) -> None:
         order_id, _ = waiting(pages)

@@ -106,6 +106,15 @@ class TestTheEditor:
         assert "The text is valid" in html
         assert 'aria-label="pay_back' in html
 
+    def test_what_is_probably_not_meant_is_a_warning_beside_a_valid_text(self, hub_store: Store, dora: Visitor) -> None:
+        add(hub_store, deploys=False)
+        call = "    call: payments.get_payment\n"
+        html = check(dora, SECOND.replace(call, f"    if: params.amount_minor > 5\n{call}"))
+
+        assert "The text is valid" in html
+        assert "look_up may be skipped (it has a condition): this reads null then" in html
+        assert '<ul class="findings">' not in html, "its lines would be marked as wrong"
+
     def test_the_example_to_start_from_is_valid_and_is_stored_as_it_is(self, hub_store: Store, dora: Visitor) -> None:
         assert "The text is valid" in dora.get("/workflow-editor")
         page = save(dora, "/workflow-editor")

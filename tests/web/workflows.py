@@ -42,7 +42,7 @@ def add(store: Store, *definitions: str, deploys: bool = True) -> None:
         query(store, PAYMENTS)
     for definition in definitions or (REFUND,):
         catalog = registered(store)
-        added = service.add(store, definition, catalog, actor="airflow:dora")
+        added = service.add(store, definition, catalog, actor="airflow:dora").version
         if not deploys:
             continue
         is_refund = added.workflow_id == "refund_with_approval"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Query, Response
@@ -18,6 +18,7 @@ from crossdock.api.routing import Router
 from crossdock.api.selection import Id, WithReason, not_there
 from crossdock.api.validation import PLAIN
 from crossdock.app import decisions as use_cases
+from crossdock.app import personal_data
 from crossdock.core.roles import Caller, Role
 from crossdock.observability import decisions
 from crossdock.observability.decisions import Decision, DecisionKind
@@ -39,6 +40,10 @@ class DecisionDocument(BaseModel):
         examples=["ord_0a1b2c3d4e5f60718293a4b5c6d7e8f9"],
     )
     question: str
+    shows: dict[str, Any] = Field(
+        description="Name → value: what the question is about. Personal data is masked, but for an operator who gets one decision.",
+        examples=[{"sku": "RING-17", "new_amount_minor": 2500}],
+    )
     choices: list[str] = Field(
         description="Of a step: retry, done (it had its effect), refused, failed (it had none), cancel (undo what was done). Of an "
         "attempt or a payment's call: done, refused, failed."
@@ -95,8 +100,10 @@ def list_decisions(
 
 @router.get("/decisions/{decision_id}", summary="Get a decision", responses=_NONE)
 def show_decision(store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], decision_id: Id) -> DecisionDocument:
+    """To an operator, personal data that it shows is shown, and that is recorded in the audit trail."""
     with store.transaction() as work:
-        return _document(decisions.get(work, decision_id), caller)
+        found = decisions.get(work, decision_id)
+    return _document(found, caller, personal_data.revealed_shows(store, caller, decision_id, found.shows))
 
 
 @router.post(
@@ -124,5 +131,9 @@ def decide(
     return request.once(effect)
 
 
-def _document(decision: Decision, caller: Caller) -> DecisionDocument:
-    return DecisionDocument(**msgspec.structs.asdict(decision), you_may=decision.role in caller.roles)
+def _document(decision: Decision, caller: Caller, shows: dict[str, Any] | None = None) -> DecisionDocument:
+    if shows is None:
+        shows = personal_data.masked_shows(decision.shows)
+    return DecisionDocument(
+        **{**msgspec.structs.asdict(decision), "shows": shows}, you_may=decision.role in caller.roles
+    )

@@ -30,6 +30,7 @@ from crossdock.events.webhooks_in.permission import ASKING, asks_for_permission,
 from crossdock.events.webhooks_in.rules import NotConfigured, WebhookRefused
 from crossdock.events.webhooks_in.schemes.model import Signed
 from crossdock.events.webhooks_in.service import LARGEST_BYTES, Receiver
+from crossdock.workflows.declared import webhooks as workflow_webhooks
 
 log = logger(__name__)
 
@@ -64,7 +65,9 @@ class SignedBySender(Guard):
         super().__init__()
 
     async def __call__(self, request: Request) -> Caller:
-        return Caller(f"webhook:{request.path_params.get('integration', '')}", frozenset[Role]())
+        asked = request.path_params
+        sender = asked.get("integration") or workflow_webhooks.sender_of(asked.get("webhook", ""))
+        return Caller(f"webhook:{sender}", frozenset[Role]())
 
 
 class DeliveryDocument(BaseModel):
@@ -114,6 +117,8 @@ class Receivers:
 
 
 def _find(integration: str) -> Receiver:
+    if (webhook := workflow_webhooks.webhook_in(integration)) is not None:
+        return webhook_service.receiver_for(integration, workflow_webhooks.meaning_of(webhook))
     return webhook_service.receiver_of(integration, datasets_of=datasets_of, webhook_of=webhook_of)
 
 
@@ -125,25 +130,56 @@ async def receivers() -> Receivers:
     return _receivers
 
 
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The same for Slack and Paddle, which take no other success, or what a handshake asks for."},
+    204: {"description": "The same for Twilio, which would show any other answer to people."},
+    401: {
+        "model": ProblemDocument,
+        "description": "Not signed by the sender, too old, or in the future; it says why.",
+    },
+    404: {"model": ProblemDocument, "description": "No webhooks are configured for that integration."},
+    408: {"model": ProblemDocument, "description": "The body did not arrive within 10 s."},
+    413: {"model": ProblemDocument, "description": "Larger than 1 MiB."},
+}
+
+
+@router.post(
+    "/workflows/{webhook}",
+    summary="Start a workflow by its webhook",
+    status_code=HTTPStatus.ACCEPTED,
+    dependencies=[Depends(SignedBySender())],
+    openapi_extra=NO_TOKEN,
+    responses={
+        **_ANSWERS,
+        404: {
+            "model": ProblemDocument,
+            "description": "It has no key, or no workflow that is deployed has the webhook.",
+        },
+    },
+    response_model=DeliveryDocument,
+)
+async def start_workflow(
+    request: Request,
+    webhook: Integration,
+    known: Annotated[Receivers, Depends(receivers)],
+    store: OpenStore,
+) -> Response:
+    """
+    Receive a delivery, signed as the connection `workflows_<webhook>_webhook` says: Standard Webhooks, unless it says otherwise.
+
+    As any other webhook, it is stored once, however often it comes, and answered when it is on disk. It starts one execution.
+    """
+    known_to_start = partial(workflow_webhooks.refuse_unknown, store, webhook)
+    return await _received(request, workflow_webhooks.sender_of(webhook), known, store, known_to_start)
+
+
 @router.post(
     "/{integration}",
     summary="Receive a webhook",
     status_code=HTTPStatus.ACCEPTED,
     dependencies=[Depends(SignedBySender())],
     openapi_extra=NO_TOKEN,
-    responses={
-        200: {
-            "description": "The same for Slack and Paddle, which take no other success, or what a handshake asks for."
-        },
-        204: {"description": "The same for Twilio, which would show any other answer to people."},
-        401: {
-            "model": ProblemDocument,
-            "description": "Not signed by the sender, too old, or in the future; it says why.",
-        },
-        404: {"model": ProblemDocument, "description": "No webhooks are configured for that integration."},
-        408: {"model": ProblemDocument, "description": "The body did not arrive within 10 s."},
-        413: {"model": ProblemDocument, "description": "Larger than 1 MiB."},
-    },
+    responses=_ANSWERS,
     response_model=DeliveryDocument,
 )
 async def receive_delivery(
@@ -158,14 +194,30 @@ async def receive_delivery(
     The answer follows when the delivery is on disk. Idempotent: a repeated delivery gets the same answer and has no
     second effect. A message whose type means nothing here is stored as `crossdock.webhook.ignored`.
     """
+    return await _received(request, integration, known, store)
+
+
+async def _received(
+    request: Request,
+    sender: str,
+    known: Receivers,
+    store: Store,
+    refuse_unknown: Callable[[], None] = lambda: None,
+) -> Response:
+    """Prove who sent a delivery, store it, and answer. *refuse_unknown* is called when it is proved."""
     came = webhook_service.Request(_headers(request), await _body(request), _query(request))
     work, at = work_of(request), datetime.now(UTC)
-    receiver = await known.of(integration)
+    receiver = await known.of(sender)
     try:
         signed = await work.run(partial(webhook_service.prove, receiver, came, at))
     except WebhookRefused as error:
         receiver, signed = await _proved_anew(work, known, store, receiver, came, at, error)
-    return _answer(await work.run(partial(webhook_service.take, store, receiver, came, signed, at)))
+
+    def take() -> Understood:
+        refuse_unknown()
+        return webhook_service.take(store, receiver, came, signed, at)
+
+    return _answer(await work.run(take))
 
 
 @router.options(

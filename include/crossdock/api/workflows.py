@@ -25,6 +25,7 @@ from crossdock.core.roles import Caller, Role
 from crossdock.workflows.declared import executions, repository, service
 from crossdock.workflows.declared.answers import Status
 from crossdock.workflows.declared.executions import State
+from crossdock.workflows.declared.model import Caution
 from crossdock.workflows.declared.repository import StoredVersion
 from crossdock.workflows.declared.trial_model import StepState, TrialState
 from crossdock.workflows.model import Driver
@@ -48,6 +49,19 @@ class VersionDocument(BaseModel):
     title: str
     created_at: datetime
     created_by: str
+
+
+class WarningDocument(BaseModel):
+    rule: Caution
+    line: int
+    pointer: str = Field(description="JSON pointer into the definition.")
+    message: str
+
+
+class AddedDocument(VersionDocument):
+    warnings: list[WarningDocument] = Field(
+        description="What the hub does not refuse, and the definition probably does not mean."
+    )
 
 
 class WorkflowDocument(VersionDocument):
@@ -152,14 +166,20 @@ def list_workflows(
     "",
     summary="Add a version of a workflow",
     status_code=HTTPStatus.CREATED,
-    response_model=VersionDocument,
+    response_model=AddedDocument,
     responses=KEYED | documented(400, 409),
 )
 def add_workflow(
     store: OpenStore, caller: Annotated[Caller, guard(Role.DEVELOPER)], request: OneEffect, body: NewWorkflow
 ) -> Response:
     """All mistakes are answered at once, each with its JSON pointer, and its line in the message."""
-    return request.once(lambda: _version(service.add(store, body.definition, registered(store), actor=caller.actor)))
+
+    def effect() -> AddedDocument:
+        added = service.add(store, body.definition, registered(store), actor=caller.actor)
+        warnings = [WarningDocument(**asdict(each)) for each in added.warnings]
+        return AddedDocument(**_version(added.version).model_dump(), warnings=warnings)
+
+    return request.once(effect)
 
 
 @router.get("/{workflow_id}", summary="Get a workflow", responses=_NO_WORKFLOW, dependencies=[guard(Role.VIEWER)])

@@ -238,6 +238,36 @@ def masked_mapped(mapped: Mapping[str, Any], item: Item) -> dict[str, Any]:
     return dict(masked(found, _ID) if is_key else found)
 
 
+@cache
+def _names_of_persons() -> frozenset[str]:
+    """Name the fields that any dataset declares as personal."""
+    return frozenset[str]().union(*(dataset.personal_fields for dataset in _datasets().values()))
+
+
+def masked_shows(shows: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Mask what a decision shows of a person.
+
+    Personal is what has the name of a field that a dataset declares as personal, and every address, which has an @.
+    """
+    return dict(_without_addresses(masked(dict(shows), _names_of_persons())))
+
+
+def _without_addresses(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_addresses(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_addresses(inner) for inner in value]
+    return MASK if isinstance(value, str) and "@" in value else value
+
+
+def revealed_shows(store: Store, caller: Caller, decision_id: int, shows: Mapping[str, Any]) -> dict[str, Any]:
+    """Show *caller* what one decision shows of a person, and record it in the audit trail, or mask it."""
+    of_all = masked_shows(shows)
+    personal = {name: value for name, value in shows.items() if of_all[name] != value}
+    return dict(shows) if reveal(store, caller, f"decisions/{decision_id}", personal, None) else of_all
+
+
 def masked_detail(detail: dict[str, Any], caller: Caller) -> dict[str, Any]:
     """Mask what people wrote in their own words in an entry of the audit trail, unless *caller* may see it."""
     return detail if may_see(caller) else dict(masked(detail, _OF_AUDIT_DETAIL))

@@ -22,8 +22,7 @@ from crossdock.db.database import Work
 from crossdock.events.model import STOCK_CHANGED, WEBHOOK_HANDSHAKE, WEBHOOK_RECEIVED, Event
 from crossdock.events.subscriber import Subscriber
 from crossdock.workflows import repository as executions
-from crossdock.workflows.declared.events import EVENT_TYPES as EVENT_TYPES_OF_WORKFLOWS
-from crossdock.workflows.declared.subscribers import FAILED_EXECUTIONS
+from crossdock.workflows.declared.subscribers import FAILED_EXECUTIONS, TYPES_OF_EXECUTIONS
 from crossdock.workflows.declared.triggers import WORKFLOW_TRIGGERS
 
 
@@ -39,7 +38,7 @@ def subscribers(services: Services) -> Mapping[str, Subscriber]:
         ),
         # What comes later of an execution says that it is well: it takes the place of what failed before.
         FAILED_EXECUTIONS: Subscriber(
-            types=tuple(EVENT_TYPES_OF_WORKFLOWS), deliver=services.failed_executions.deliver, attempts=1
+            types=TYPES_OF_EXECUTIONS, deliver=services.failed_executions.deliver, attempts=1
         ),
         # Each fact is one of its own: a later one does not say what a dead one said.
         "mails": Subscriber(types=(MAIL_REPORTED.name,), apply=mail_subscribers.apply, newer_replaces_older=False),

@@ -15,7 +15,7 @@ from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import StepFailedForGood
 from crossdock.workflows.declared.route import Shown, ShownState, Way, step_of
-from crossdock.workflows.model import Driver, Execution, ExecutionState, StepState, progress_of
+from crossdock.workflows.model import CANCELLED_BY_FLOW, Driver, Execution, ExecutionState, StepState, progress_of
 
 #: What waits is looked at after so long at the latest, and the longer it has waited, the less often.
 _LONGEST_LOOK = timedelta(minutes=5)
@@ -123,6 +123,8 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
     if execution.state in (ExecutionState.UNDOING, ExecutionState.UNDONE):
         if any(each.state is ShownState.FAILED for each in mine):
             raise StepFailedForGood(str(execution.reason))
+        if execution.cancelled_by == CANCELLED_BY_FLOW and mine and all(map(_is_success, mine)):
+            return Made()
         return NotMade(f"the execution is undone: {execution.reason}")
     if open_step := next(filter(_is_open, mine), None):
         return _waits(execution, open_step)
@@ -157,6 +159,9 @@ def finish(driver: WorkflowDriver, workflow_id: str, run_id: str) -> Made | Late
     if execution.state is ExecutionState.COMPLETED:
         return Made()
     if execution.state is ExecutionState.UNDONE:
+        if execution.cancelled_by == CANCELLED_BY_FLOW:
+            # An end that its definition foresees: nothing is to be fixed.
+            return Made()
         raise StepFailedForGood(f"All that was done is undone. {execution.reason}")
     if execution.waits_for is not None:
         raise StepFailedForGood(
@@ -175,6 +180,10 @@ def _execution_of(work: Work, workflow_id: str, run_id: str) -> Execution:
 def _is_open(step: Shown) -> bool:
     """Whether a step is at work, or comes next. What only holds other steps is not: those have tasks of their own, or are open."""
     return step.state is ShownState.PENDING or (step.state is ShownState.RUNNING and step.act is not None)
+
+
+def _is_success(step: Shown) -> bool:
+    return step.state is ShownState.SUCCESS
 
 
 def _waits(execution: Execution, step: Shown) -> Later:

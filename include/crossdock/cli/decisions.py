@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +13,19 @@ from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.instants import shown
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
+from crossdock.cli.session import hub_api
 from crossdock.cli.waiting import Listed
 from crossdock.core.paths import path_of
+
+
+def _values(shows: Mapping[str, Any]) -> str:
+    """Write what a decision is about in one line."""
+    return ", ".join(f"{name}: {_text(value)}" for name, value in shows.items())
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
 
 _LISTED = Listed(
     "/decisions",
@@ -24,6 +37,7 @@ _LISTED = Listed(
         "since": lambda decision: shown(decision["opened_at"]),
         "about": lambda decision: decision["about"],
         "question": lambda decision: decision["question"],
+        "values": lambda decision: _values(decision["shows"]),
         "choices": lambda decision: ", ".join(decision["choices"]),
         "who": lambda decision: decision["decided_by"] or decision["role"],
         "decided": lambda decision: (
@@ -34,6 +48,9 @@ _LISTED = Listed(
 )
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="What waits for a person, and what was decided.")
+
+
+DecisionId = Annotated[int, typer.Argument(metavar="ID", min=1, help="As ./hub decisions list shows it.")]
 
 
 @app.command("list")
@@ -57,9 +74,29 @@ def list_decisions(
         console.say(f"To decide: ./hub decisions decide {found[0]['decision_id']} {found[0]['choices'][0]} --reason …")
 
 
+@app.command("show")
+def show(decision_id: DecisionId, as_json: Json = False) -> None:
+    """
+    Show one decision: its question, the values that it is about, its choices, and what was decided.
+
+    An operator also sees personal data among the values; that is recorded in the audit trail.
+
+    Example: ./hub decisions show 7
+    """
+    found = hub_api().get(path_of("decisions", decision_id)).document
+    if as_json:
+        console.show_json(found)
+        return
+    rows = [["question", found["question"]], *([name, _text(value)] for name, value in found["shows"].items())]
+    rows += [["choices", ", ".join(found["choices"])], ["about", found["about"]], ["since", shown(found["opened_at"])]]
+    if found["choice"]:
+        rows.append(["decided", f"{found['choice']} by {found['decided_by']}, {shown(found['decided_at'])}"])
+    console.show_table(f"Decision {decision_id}, for {found['role']}s", ("what", "value"), rows, empty="")
+
+
 @app.command("decide")
 def decide(
-    decision_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="As ./hub decisions list shows it.")],
+    decision_id: DecisionId,
     choice: Annotated[str, typer.Argument(metavar="CHOICE", help="One of its choices.")],
     reason: Annotated[str, typer.Option(help="How you know. Kept in the audit trail.")],
     ref: Annotated[

@@ -36,16 +36,24 @@ def validate_file(file: File, as_json: Json = False) -> None:
     """
     Validate a workflow file; reports every mistake with its line.
 
-    It works offline: each integration counts as registered and tested.
+    It works offline: each integration counts as registered and tested. What is allowed and probably not meant is a warning: a step
+    that reads another one that may be skipped, a write that nothing undoes.
 
     Example: ./hub workflow validate docs/workflows/order_flow.yaml
     """
-    found = _valid(file)
+    found, warnings = _validated(file)
     steps = len(list(found.steps()))
     if as_json:
-        console.show_json({"id": found.id, "version": found.version, "steps": steps})
+        console.show_json({"id": found.id, "version": found.version, "steps": steps, "warnings": warnings})
         return
     console.success(f"{found.id} is valid: version {found.version}, steps: {steps}")
+    _warn(warnings)
+
+
+def _warn(warnings: list[dict[str, Any]]) -> None:
+    """Say what is allowed and probably not meant."""
+    for each in warnings:
+        console.notice(f"line {each['line']}: {each['pointer']}: {each['message']} [{each['rule']}]")
 
 
 @app.command("test")
@@ -116,9 +124,11 @@ def deploy(workflow: FileOrId, version: Version = None, key: Key = None, as_json
     if (file := _file_of(workflow)) is not None:
         added = repeatable.send(path_of("workflows"), {"definition": _text(file)}, key)
         workflow, version = added["workflow_id"], added["version"]
+        _warn(added["warnings"])
         tried = hub.post(path_of("workflows", workflow, "test"), {"version": version}).document
         if tried["state"] != "COMPLETED":
-            console.error(f"The test run of {workflow} on samples failed: {tried['message']}")
+            ended = tried["state"].lower()
+            console.error(f"The test run of {workflow} on samples did not complete, it {ended}: {tried['message']}")
             console.say(f"Test it with answers, then deploy its ID: ./hub workflow test {workflow} --answers FILE")
             raise typer.Exit(Exit.FAILED)
     deployed = hub.put(path_of("workflows", workflow, "deploy"), {"version": version}).document
@@ -156,6 +166,7 @@ def add(file: File, key: Key = None, as_json: Json = False) -> None:
         console.show_json(added)
         return
     console.success(f"{added['workflow_id']} has version {added['version']}")
+    _warn(added["warnings"])
 
 
 @app.command("list")
@@ -236,13 +247,20 @@ def _file_of(workflow: str) -> Path | None:
 
 
 def _valid(file: Path) -> Workflow:
+    return _validated(file)[0]
+
+
+def _validated(file: Path) -> tuple[Workflow, list[dict[str, Any]]]:
+    """Read a valid file; give what is allowed in it and probably not meant beside it."""
+    from dataclasses import asdict  # noqa: PLC0415  only these commands need it
+
     from crossdock.app.workflow_catalog import WorkflowCatalog  # noqa: PLC0415  only these commands need it
     from crossdock.workflows.declared.validator import InvalidWorkflow, validate  # noqa: PLC0415
 
     found = validate(_text(file), WorkflowCatalog())
     if found.workflow is None or found.findings:
         raise InvalidWorkflow(str(file), found.findings)
-    return found.workflow
+    return found.workflow, [asdict(each) for each in found.warnings]
 
 
 def _text(file: Path) -> str:

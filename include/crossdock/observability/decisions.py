@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg.rows import kwargs_row
+from psycopg.types.json import Json
 
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import Conflict, NotFound
@@ -41,6 +42,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     #: What a person knows it by: the ID of an order or a payment; of an attempt, the integration and the key.
     about: str
     question: str
+    #: Name → value: what somebody has to know to decide. It may be about a person.
+    shows: dict[str, Any]
     choices: tuple[str, ...]
     #: Who may decide.
     role: Role
@@ -63,14 +66,16 @@ class AlreadyDecided(Conflict):
 
 prepare(Decision)
 
-_COLUMNS = b"decision_id, kind, subject, about, question, choices, role, opened_at, choice, decided_by, decided_at"
+_COLUMNS = (
+    b"decision_id, kind, subject, about, question, shows, choices, role, opened_at, choice, decided_by, decided_at"
+)
 
 #: A newer question replaces the one that is open. One that is asked for later opens at the earlier of both times.
 _ASK = b"""
-INSERT INTO decision (kind, subject, about, question, choices, role, opened_at)
-VALUES (%(kind)s, %(subject)s, %(about)s, %(question)s, %(choices)s, %(role)s, clock_timestamp() + %(opens_in)s)
+INSERT INTO decision (kind, subject, about, question, shows, choices, role, opened_at)
+VALUES (%(kind)s, %(subject)s, %(about)s, %(question)s, %(shows)s, %(choices)s, %(role)s, clock_timestamp() + %(opens_in)s)
 ON CONFLICT (kind, subject) WHERE decided_at IS NULL
-DO UPDATE SET question = excluded.question, choices = excluded.choices, role = excluded.role,
+DO UPDATE SET question = excluded.question, shows = excluded.shows, choices = excluded.choices, role = excluded.role,
               opened_at = least(decision.opened_at, excluded.opened_at)
 """
 
@@ -123,6 +128,7 @@ def ask(
     question: str,
     choices: Sequence[str],
     role: Role,
+    shows: Mapping[str, Any] | None = None,
     opens_in: timedelta = timedelta(0),
 ) -> None:
     """
@@ -131,7 +137,7 @@ def ask(
     With *opens_in* the question is there then, unless it is withdrawn before: for a process that may be killed meanwhile.
     """
     values = {"kind": kind, "subject": subject, "about": about, "question": question, "opens_in": opens_in}
-    work.execute(_ASK, {**values, "choices": list(choices), "role": role})
+    work.execute(_ASK, {**values, "shows": Json(dict(shows or {})), "choices": list(choices), "role": role})
 
 
 def withdraw(work: Work, kind: DecisionKind, subject: str) -> None:

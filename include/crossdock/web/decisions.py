@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from fastapi import Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from crossdock.api.access import guard, refuse_without
 from crossdock.api.dependencies import MOST_EXACT, OpenStore, Router, cursor_like
 from crossdock.app import decisions as use_cases
+from crossdock.app import personal_data
 from crossdock.core.roles import Caller, Role
 from crossdock.observability import decisions
 from crossdock.web.filters import Filter
@@ -33,7 +35,7 @@ def list_decisions(
     with store.transaction() as work:
         is_open, after = state == "open", int(cursor or 0)
         found = decisions.find(work, is_open=is_open, about=about, after=after, limit=_ON_A_PAGE + 1)
-    page = found[:_ON_A_PAGE]
+    page = [msgspec.structs.replace(each, shows=personal_data.masked_shows(each.shows)) for each in found[:_ON_A_PAGE]]
     return show(
         request,
         caller,

@@ -62,7 +62,7 @@ def add(request: Request, store: OpenStore, caller: Developer, form: Posted) -> 
     text = form.lines("definition", most=_LONGEST)
     catalog = registered(store)
     try:
-        added = service.add(store, text, catalog, actor=caller.actor)
+        added = service.add(store, text, catalog, actor=caller.actor).version
     except (InvalidWorkflow, Conflict) as error:
         refused = None if isinstance(error, InvalidWorkflow) else str(error)
         answer = _editor(request, store, caller, text, of=None, refused=refused)
@@ -128,6 +128,7 @@ def _verdict(text: str, found: Validated) -> dict[str, Any]:
     read, _ = document.read(text)
     return {
         "findings": found.findings,
+        "warnings": found.warnings,
         "workflow": found.workflow,
         "graph": graph_of(found.workflow, read.line_of) if found.workflow is not None else None,
     }

@@ -16,6 +16,7 @@ from crossdock.workflows.declared.model import (
     Block,
     Call,
     Called,
+    Cancel,
     Decide,
     Fork,
     Listen,
@@ -174,7 +175,7 @@ class _Drawing:
                 )
                 self.block(inside, center, bottom + _GAP, [_Exit(center, bottom, title)])
                 exits = [_Exit(center, bottom + _GAP + size.height + _PADDING)]
-            case Raise():
+            case Raise() | Cancel():
                 exits = [_Exit(center, bottom, "otherwise")] if step.condition else []
         if step.then is not None and step.condition is None:
             return []
@@ -284,8 +285,8 @@ def _said(step: Step) -> tuple[str, str]:
             kind, detail = "for", items
         case Assign(values):
             kind, detail = "set", ", ".join(values)
-        case Raise(message):
-            kind, detail = "raise", message
+        case Raise(message) | Cancel(message):
+            kind, detail = "raise" if isinstance(step.does, Raise) else "cancel", message
         case Wait(seconds):
             kind, detail = "wait", f"{seconds:g} s"
         case Listen(event):

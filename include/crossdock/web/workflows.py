@@ -103,6 +103,7 @@ def checklist(
         deployed=deployed,
         is_deployed=is_deployed,
         findings=found.findings,
+        warnings=found.warnings,
         integrations=integrations,
         diff=service.compare(deployed, shown) if deployed and not is_deployed else "",
         is_ready=not found.findings

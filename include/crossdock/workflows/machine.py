@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crossdock.workflows.model import (
+    CANCELLED_BY_FLOW,
     ENDED,
     UNDONE,
     UNRESOLVED,
@@ -46,6 +47,8 @@ class TurnBack:
     """Undo what was done."""
 
     reason: str
+    #: Who has it cancelled; None where a step failed.
+    cancelled_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,13 @@ def next_move(
     if execution.state is ExecutionState.UNDOING:
         return _backward(flow.route(execution, progress), progress)
     if execution.state is not ExecutionState.UNDONE and execution.cancelled_by is not None:
-        return TurnBack(f"cancelled by {execution.cancelled_by}")
+        return TurnBack(f"cancelled by {execution.cancelled_by}", execution.cancelled_by)
     if execution.state in ENDED:
         return Rest()
-    moves = [
-        _forward(flow, execution, step, progress.get((step.name, Direction.ACT)), now)
-        for step in flow.route(execution, progress).next
-    ]
+    route = flow.route(execution, progress)
+    if route.cancelled is not None:
+        return TurnBack(route.cancelled, CANCELLED_BY_FLOW)
+    moves = [_forward(flow, execution, step, progress.get((step.name, Direction.ACT)), now) for step in route.next]
     return _most_urgent(moves, now, within) if moves else Finish(ExecutionState.COMPLETED)
 
 

@@ -86,6 +86,10 @@ class ExecutionState(StrEnum):
 ENDED = frozenset({ExecutionState.COMPLETED, ExecutionState.UNDONE})
 
 
+#: In `Execution.cancelled_by`, where no person had it undone but a step of the flow, as its declaration foresees.
+CANCELLED_BY_FLOW = "the workflow"
+
+
 class Driver(StrEnum):
     """The one way in which an execution is driven."""
 
@@ -283,6 +287,8 @@ class Route:
     steps: tuple[Step, ...]
     #: Those that come next: several where they do not wait for each other, none at the end.
     next: tuple[Step, ...]
+    #: Why the flow itself has the execution cancelled; None if it does not.
+    cancelled: str | None = None
 
 
 class Flow(Protocol):

@@ -550,9 +550,9 @@ def _turn(work: Work, flow: Flow, execution: Execution, move: Move) -> Execution
     """Record a move that calls nothing."""
     change: Change
     match move:
-        case TurnBack(reason=reason):
-            now = execution.read_at
-            changed = replace(execution, state=ExecutionState.UNDOING, reason=reason, waits_for=None, next_at=now)
+        case TurnBack(reason=reason, cancelled_by=by):
+            undoing, now = ExecutionState.UNDOING, execution.read_at
+            changed = replace(execution, state=undoing, reason=reason, cancelled_by=by, waits_for=None, next_at=now)
             change = TurnedBack(reason)
         case Finish(state=state):
             changed = replace(execution, state=state, waits_for=None, next_at=None)

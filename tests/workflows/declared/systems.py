@@ -22,7 +22,13 @@ from crossdock.workflows.declared.samples import answer_of
 from crossdock.workflows.model import Driver, Execution, StepCall, TimedOut, TryEnd
 
 HUB = WorkflowCatalog()
-KINDS = {"crm": "hubspot", "commercetools": "commercetools", "payments": "stripe", "mail_server": "smtp_relay"}
+KINDS = {
+    "crm": "hubspot",
+    "commercetools": "commercetools",
+    "payments": "stripe",
+    "mail_server": "smtp_relay",
+    "mails": "smtp_relay",
+}
 
 
 @dataclass

@@ -292,6 +292,125 @@ class TestPeople:
             assert executions.status(work, flows, execution_id).state is executions.State.CANCELLED
 
 
+PAID_FIRST = (
+    "  - id: authorise\n    call: payments.authorise\n"
+    "    with: {reference: \"'R'\", amount_minor: 1, currency: \"'EUR'\", payment_method: \"'pm'\"}\n"
+    "    undo: {call: payments.void, with: {payment_ref: output.payment_ref, reference: \"'R'\"}}\n"
+    "  - id: tell\n    call: mails.send_mail\n"
+    "    with: {reference: \"'R'\", kind: \"'test'\", from: {address: \"'o@b.example'\"}, to: {address: \"'a@b.example'\"}, subject: \"'S'\", text: \"'T'\"}\n"
+    "  - id: ask\n    decide: {question: Go on?, options: [go, stop]}\n    timeout: 1d\n"
+)
+REFUSABLE = workflow(
+    PAID_FIRST
+    + "  - id: look\n    switch:\n"
+    + '      - {when: steps.ask.option == "stop", do: [{id: halt, cancel: Somebody refused it}]}\n'
+    + read("after")
+)
+
+
+def events_of(store: Store) -> list[tuple[str, str | None]]:
+    with store.transaction() as work:
+        found = work.execute("SELECT type, data::json ->> 'state' FROM event ORDER BY position").fetchall()
+    return [(kind, state) for kind, state in found]
+
+
+class TestCancel:
+    """An end that the workflow foresees."""
+
+    def refused(self, store: Store, found: Workflow) -> tuple[Flows, Systems, str]:
+        systems = Systems()
+        flows = flows_of(systems, found)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        engine.advance(store, flows, execution_id)
+        with store.transaction() as work:
+            (asked,) = decisions.find(work)
+        executions.decide(store, asked, "stop", "too dear", "ada")
+        go_on(store, flows, execution_id)
+        return flows, systems, execution_id
+
+    def test_what_was_done_is_undone_and_what_stays_is_listed(self, store: Store) -> None:
+        flows, systems, execution_id = self.refused(store, REFUSABLE)
+
+        with store.transaction() as work:
+            found = executions.status(work, flows, execution_id)
+        assert (found.state, found.execution.reason) == (executions.State.CANCELLED, "Somebody refused it")
+        assert [action for _, action in systems.calls] == ["authorise", "send_mail", "void"]
+        assert found.not_undone == ("tell",)
+        assert {step.name: str(step.state) for step in found.steps} == {
+            "authorise": "COMPENSATED",
+            "tell": "SUCCESS",
+            "ask": "SUCCESS",
+            "look": "SUCCESS",
+            "halt": "SUCCESS",
+            "after": "SKIPPED",
+        }
+
+    def test_nobody_is_told_that_something_failed(self, store: Store) -> None:
+        """The event of a failure is what makes a dead letter, and with it an alert."""
+        self.refused(store, REFUSABLE)
+
+        assert events_of(store) == [("crossdock.workflow.ended", "CANCELLED")]
+
+    def test_a_raise_at_the_same_place_is_a_failure(self, store: Store) -> None:
+        raising = workflow(PAID_FIRST + '  - {id: halt, if: steps.ask.option == "stop", raise: It broke}\n')
+        self.refused(store, raising)
+
+        assert [kind for kind, _ in events_of(store)] == ["crossdock.workflow.failed"]
+
+    def test_no_handler_takes_it(self, store: Store) -> None:
+        handler = "handlers: {note: {do: [{id: noted, set: {step: error.step}}]}}\n"
+        text = PAID_FIRST + "  - {id: halt, cancel: Stop, catch: {handler: note}}\n"
+        flows, _, execution_id = self.refused(store, parsed(workflow_text(text) + handler))
+
+        assert states(store, flows, execution_id)["noted"] == "SKIPPED"
+
+    def test_it_is_not_retried(self, store: Store) -> None:
+        flows, _, execution_id = self.refused(store, REFUSABLE)
+
+        with pytest.raises(Conflict, match="was cancelled by the workflow: execute the workflow anew"):
+            executions.retry(store, flows, execution_id, newest=False, params=None, reason="-", actor="ada")
+
+    def test_it_ends_branches_that_are_at_work(self, store: Store) -> None:
+        forked = workflow(
+            "  - id: both\n    fork:\n      branches:\n"
+            "        one: {do: [{id: pause, wait: 2h}]}\n        two: {do: [{id: halt, cancel: Stop}]}\n"
+            + read("after")
+        )
+        systems = Systems()
+        flows = flows_of(systems, forked)
+        ended = engine.advance(store, flows, begun(store, flows["workflow.w2.v1"]))
+
+        assert (ended.state, ended.reason, systems.calls) == (ExecutionState.UNDONE, "Stop", [])
+
+
+def asking_with(shows: str) -> Workflow:
+    return workflow(
+        f"  - id: ask\n    decide: {{question: Go on?, options: [go, stop], shows: {{{shows}}}}}\n    timeout: 1d\n",
+        head="params: {text: {type: string}, number: {type: integer, default: 3}}\n",
+    )
+
+
+class TestShows:
+    """What a question is about is read once, when it is asked."""
+
+    def test_a_long_value_is_cut(self, store: Store) -> None:
+        flows = flows_of(Systems(), asking_with("text: params.text, number: params.number, all: params"))
+        engine.advance(store, flows, begun(store, flows["workflow.w2.v1"], text="x" * 600))
+
+        with store.transaction() as work:
+            (asked,) = decisions.find(work)
+        assert asked.shows == {"text": "x" * 497 + "...", "number": 3, "all": '{"text": "' + "x" * 487 + "..."}
+
+    def test_a_value_that_cannot_be_read_is_no_question(self, store: Store) -> None:
+        flows = flows_of(Systems(), asking_with("text: \"join(', ', params.text)\""))
+        ended = engine.advance(store, flows, begun(store, flows["workflow.w2.v1"], text="x"))
+
+        assert ended.state is ExecutionState.UNDONE
+        assert "join() takes" in str(ended.reason)
+        with store.transaction() as work:
+            assert decisions.find(work) == []
+
+
 class TestPriceChange:
     """The example of docs/workflows, as the systems and the people answer."""
 
@@ -308,6 +427,12 @@ class TestPriceChange:
         with store.transaction() as work:
             (asked,) = decisions.find(work)
         assert asked.question == "Change a price: The change is above the limit. Make it?"
+        assert asked.shows == {
+            "sku": "RING-17",
+            "currency": "EUR",
+            "old_amount_minor": 2000,
+            "new_amount_minor": 2500,
+        }
         executions.decide(store, asked, option, "-", "ada")
 
     def test_a_small_change_asks_nobody(self, store: Store) -> None:
@@ -339,8 +464,10 @@ class TestPriceChange:
         self.decide(store, "refuse")
 
         ended = go_on(store, flows, execution_id)
-        assert (ended.state, ended.reason) == (ExecutionState.UNDONE, "refuse_unwanted: Nobody approved the change")
+        assert (ended.state, ended.reason) == (ExecutionState.UNDONE, "Nobody approved the change")
         assert [action for _, action in systems.calls] == ["find_price"]
+        with store.transaction() as work:
+            assert executions.status(work, flows, execution_id).state is executions.State.CANCELLED
 
     def test_what_nobody_decided_is_not_after_two_days(self, store: Store) -> None:
         flows, systems, execution_id = self.begun(store, 2500)

@@ -92,7 +92,7 @@ class TestRefund:
 
         found = ran(workflow, {**given, "approve": [Answer(delay_s=1e7)]})
 
-        assert found.message == "check_answer: A person refused the refund"
+        assert (found.state, found.message) == (TrialState.CANCELLED, "A person refused the refund")
         assert found.lasted_s == 3 * 86_400
 
 
@@ -160,14 +160,15 @@ class TestPriceChange:
     def test_a_refusal_changes_nothing(self) -> None:
         found = self.ran(2500, approve=decided("refuse"))
 
-        assert found.message == "refuse_unwanted: Nobody approved the change"
+        assert (found.state, found.message) == (TrialState.CANCELLED, "Nobody approved the change")
+        assert states(found)["refuse_unwanted"] == states(found)["compare"] == "SUCCESS"
         assert "change_price" not in states(found)
 
     def test_when_nobody_decides_it_is_refused_after_two_days(self) -> None:
         found = self.ran(2500, approve=[Answer(delay_s=1e7)])
 
-        assert (found.state, found.lasted_s) == (TrialState.FAILED, 2 * 86_400)
-        assert found.message == "refuse_unwanted: Nobody approved the change"
+        assert (found.state, found.lasted_s) == (TrialState.CANCELLED, 2 * 86_400)
+        assert found.message == "Nobody approved the change"
 
     def test_a_price_that_the_shop_does_not_have_is_named(self) -> None:
         found = self.ran(2500, read_price=[Answer(output={"price": None})])

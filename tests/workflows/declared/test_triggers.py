@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
-from crossdock.core.errors import BadRequest
+from crossdock.app.event_types import event_types as event_types_of_hub
 from crossdock.db.database import Store
+from crossdock.events.dead_letters import repository as dead_letters_repository
+from crossdock.events.dead_letters import service as dead_letters
 from crossdock.events.model import Event
+from crossdock.events.replay import service as replay_service
+from crossdock.events.subscriber import Subscriber
 from crossdock.workflows import repository
 from crossdock.workflows.declared import repository as versions
+from crossdock.workflows.declared.events import WORKFLOW_NOT_STARTED
 from crossdock.workflows.declared.executions import Status, status
+from crossdock.workflows.declared.subscribers import FAILED_EXECUTIONS, FailedExecutions
 from crossdock.workflows.declared.triggers import WorkflowTriggers, event_types
 from crossdock.workflows.model import Driver
+from tests.events.worlds import delivery, eventually
+from tests.shop import query
 from tests.workflows.declared.systems import Flows, Systems, flows_of
 from tests.workflows.declared.test_trial import example, parsed
 
@@ -80,11 +89,78 @@ def test_a_condition_leaves_events_out(store: Store, flows: Flows) -> None:
     assert started(store, flows) == []
 
 
-def test_an_event_whose_params_are_not_valid_is_refused_with_their_names(store: Store, flows: Flows) -> None:
-    with pytest.raises(BadRequest, match="/sku"), store.transaction() as work:
-        WorkflowTriggers(flows).apply(work, [ran_out("x")])
+TAKES_ALL = parsed(
+    """
+schema: crossdock.workflow/1
+id: watch
+version: 1
+title: T
+params: {sku: {type: string}}
+triggers: [{event: crossdock.stock.ran_out, with: {sku: event.subject}}]
+do:
+  - {id: keep, set: {sku: params.sku}}
+"""
+)
 
-    assert started(store, flows) == []
+
+class TestWrongParams:
+    """An event that is wrong for one workflow. `restock` takes no SKU of one letter, and `watch` does."""
+
+    @pytest.fixture
+    def flows(self, store: Store) -> Flows:
+        with store.transaction() as work:
+            for workflow in (RAN_OUT, TAKES_ALL):
+                versions.add(work, workflow, "-", actor="dora")
+                versions.deploy(work, workflow.id, 1, actor="otto")
+        return flows_of(Systems(), RAN_OUT, TAKES_ALL)
+
+    def test_it_starts_the_others_and_says_what_was_expected_once(self, store: Store, flows: Flows) -> None:
+        for _ in range(2):
+            with store.transaction() as work:
+                WorkflowTriggers(flows).apply(work, [ran_out("x"), ran_out("SKU-1", position=8)])
+
+        assert sorted((each.workflow_id, each.run_id) for each in started(store, flows)) == [
+            ("restock", "event__1-8"),
+            ("watch", "event__1-7"),
+            ("watch", "event__1-8"),
+        ]
+        ((data,),) = query(store, "SELECT data::text FROM event WHERE type = 'crossdock.workflow.not_started'")
+        event = json.loads(data)
+        assert {name: event[name] for name in ("workflow_id", "run_id", "event_id", "event_type", "params")} == {
+            "workflow_id": "restock",
+            "run_id": "event__1-7",
+            "event_id": "1-7",
+            "event_type": "crossdock.stock.ran_out",
+            "params": {"sku": "x"},
+        }
+        assert event["message"].startswith("/sku")
+
+    def test_its_dead_letter_names_all_and_fixed_and_replayed_it_starts_the_missing_one(
+        self, store: Store, hub_dsn: str, flows: Flows
+    ) -> None:
+        with store.transaction() as work:
+            WorkflowTriggers(flows).apply(work, [ran_out("x")])
+        deliver = FailedExecutions(lambda: Store(hub_dsn), flows).deliver
+        subscribers = {FAILED_EXECUTIONS: Subscriber(types=(WORKFLOW_NOT_STARTED.name,), deliver=deliver, attempts=1)}
+        with delivery(hub_dsn, subscribers):
+            eventually(lambda: query(store, "SELECT count(*) FROM dead_letter WHERE state = 'dead'"), [(1,)])
+
+        with store.transaction() as work:
+            (dead,) = dead_letters_repository.find(work)
+        assert str(dead.reason).startswith("restock was not started by event 1-7 (crossdock.stock.ran_out): /sku")
+        assert [each.workflow_id for each in started(store, flows)] == ["watch"]
+
+        changes = {"params.sku": "SKU-1"}
+        dead_letters.edit_fields(store, dead.dead_letter_id, changes, event_types=event_types_of_hub(), actor="otto")
+        for _ in range(2):
+            asked = replay_service.request_dead_letters(store, [dead.dead_letter_id], rate=None, actor="otto")
+            replay_service.run_replay(store, asked.replay_id, subscribers=subscribers)
+
+        assert sorted((each.workflow_id, each.execution.input["sku"]) for each in started(store, flows)) == [
+            ("restock", "SKU-1"),
+            ("watch", "x"),
+        ]
+        assert query(store, "SELECT state FROM dead_letter") == [("replayed",)]
 
 
 def test_the_types_of_a_workflow_are_those_of_its_triggers_and_of_what_it_waits_for() -> None:

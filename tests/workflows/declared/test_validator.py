@@ -131,6 +131,8 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
     "argument outside its schema": ([("\"'EUR'\", payment_method", "\"'Euro'\", payment_method")], Rule.ARGUMENT_TYPE, "/do/5/with/currency", "Euro"),
     "wrong field in a mapping": ([("customer.first_name", "customer.fist_name")], Rule.MAPPING_FIELD, "/do/1/switch/1/do/0/set/name", "fist_name"),
     "wrong field in a condition": ([("steps.approve.option ==", "steps.approve.answer ==")], Rule.MAPPING_FIELD, "/do/5/if", "answer"),
+    "wrong field in what a question shows": ([("default: refuse}", "default: refuse, shows: {who: steps.find.custmer}}")], Rule.MAPPING_FIELD, "/do/4/decide/shows/who", "custmer"),
+    "wrong expression in what a question shows": ([("default: refuse}", "default: refuse, shows: {who: 'a.[b'}}")], Rule.EXPRESSION, "/do/4/decide/shows/who", "a.[b"),
     "wrong type in a mapping": ([("with: {key: params.email}", "with: {key: params.amount_minor}")], Rule.MAPPING_TYPE, "/do/0/with/key", "amount_minor"),
     "loop over what is not a list": ([("in: params.skus", "in: params.email")], Rule.MAPPING_TYPE, "/do/3/for/in", "params.email"),
     "wrong mapping expression": ([("key: sku.key", 'key: "sku.[key"')], Rule.EXPRESSION, "/do/3/do/0/with/key", "sku.[key"),
@@ -161,6 +163,14 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
     "two pivots": ([("    catch: {errors: [refused], handler: note}\n", "    catch: {errors: [refused], handler: note}\n    pivot: true\n")], Rule.TWO_PIVOTS, "/do/7/pivot", "pivot: true"),
     "pivot with a condition": ([("    pivot: true\n", "    pivot: true\n    if: params.amount_minor > 5\n")], Rule.PIVOT_PLACE, "/do/7/if", "if:"),
     "pivot inside a loop": ([("    pivot: true\n", ""), ("        key: sku.id\n", "        key: sku.id\n        pivot: true\n")], Rule.PIVOT_PLACE, "/do/3/do/0/pivot", "pivot"),
+    "cancel after the pivot": ([("    timeout: 1d\n", "    timeout: 1d\n  - {id: late, cancel: Too late}\n")], Rule.CANCEL_AFTER_PIVOT, "/do/9/cancel", "cancel"),
+    "cancel in a handler of a step after the pivot": (
+        [("    timeout: 1d\n", "    timeout: 1d\n    catch: {handler: quit}\n"), ("handlers:\n", "handlers:\n  quit:\n    do: [{id: late, cancel: Too late}]\n")],
+        Rule.CANCEL_AFTER_PIVOT, "/handlers/quit/do/0/cancel", "cancel",
+    ),
+    "cancel in a branch that the pivot does not wait for": (
+        [("{order_number: params.reference}}]", "{order_number: params.reference}}, {id: late, cancel: Stop}]")], Rule.CANCEL_AFTER_PIVOT, "/do/2/fork/branches/order/do/1/cancel", "cancel"
+    ),
     "undo of another's action": ([("call: payments.void", "call: shop.get_order"), ("{payment_ref: output.payment_ref, reference: params.reference}", "{order_number: params.reference}")], Rule.UNDO_OF_ANOTHER, "/do/5/undo/call", "call: shop.get_order"),
     "write without key": ([("        key: sku.id\n", "")], Rule.WRITE_WITHOUT_KEY, "/do/3/do/0", "id: change"),
     "retry on a decline": ([("errors: [failed, unknown]", "errors: [failed, declined]")], Rule.RETRY_ON_DECLINE, "/do/5/retry/errors", "declined"),
@@ -253,6 +263,9 @@ GOOD_ONES = {
     "the seed's mapping": _step("set: {x: '{customerId: data.id}'}", "params: {id: {type: string}}\n"),
     "one wait": _step("wait: 500ms"),
     "a raise": _step("raise: Stop"),
+    "a cancel": _step("cancel: Stop"),
+    "a cancel before the pivot": changed(("            raise: The customer is unknown", "            cancel: The customer is unknown")),
+    "a cancel in a handler of the pivot": changed(("    pivot: true\n", "    pivot: true\n    catch: {errors: [declined], handler: quit}\n"), ("handlers:\n", "handlers:\n  quit:\n    do: [{id: early, cancel: It was declined}]\n")),
     "literals": _step("set: {a: 1, b: true, c: null, d: [1, \"'x'\"], e: {f: 2.5}}"),
     "functions": _step("set: {a: \"length(params.l)\", b: \"join(',', params.l)\", c: \"params.l[0]\", d: \"params.l[?@ == 'x']\"}", "params: {l: {type: array, items: {type: string}}}\n"),
     "a projection": _step("call: crm.find_customers\n    with: {keys: 'params.l[*].key'}", _CRM + "params: {l: {type: array, items: {type: object, properties: {key: {type: string}}}}}\n"),
@@ -273,6 +286,114 @@ def test_nothing_is_found_in_a_good_definition(name: str) -> None:
     catalog = WorkflowCatalog() if name in {path.stem for path in EXAMPLES} else HUB
 
     assert [str(each) for each in findings(GOOD_ONES[name], catalog)] == []
+
+
+def warned(text: str) -> list[tuple[str, str]]:
+    found = validate(text, HUB)
+    assert found.findings == ()
+    return [(str(each.rule), each.pointer) for each in found.warnings]
+
+
+_READS_A = "  - {id: zz, set: {x: steps.aa.n}}\n"
+#: Steps, and where each reads what may not be there.
+SKIPPED = {
+    "a condition": ("  - {id: aa, if: params.b, set: {n: 1}}\n" + _READS_A, ["/do/1/set/x"]),
+    "a case": ("  - {id: ss, switch: [{when: params.b, do: [{id: aa, set: {n: 1}}]}]}\n" + _READS_A, ["/do/1/set/x"]),
+    "a jump": (
+        "  - {id: jj, if: params.b, wait: 1s, then: zz}\n  - {id: aa, set: {n: 1}}\n" + _READS_A,
+        ["/do/2/set/x"],
+    ),
+    "a branch that nothing waits for": (
+        "  - {id: ff, fork: {branches: {one: {do: [{id: aa, set: {n: 1}}]}, two: {do: [{id: bb, wait: 1s}]}}, join: [two]}}\n"
+        + _READS_A,
+        ["/do/1/set/x"],
+    ),
+    "a condition that reads it": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, if: steps.aa.n == 1, wait: 1s}\n",
+        ["/do/1/if"],
+    ),
+    "what a question shows": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, decide: {question: Q, options: [a1, b1], shows: {x: steps.aa.n}}, timeout: 1d}\n",
+        ["/do/1/decide/shows/x"],
+    ),
+    # Not one of these:
+    "certain": ("  - {id: aa, set: {n: 1}}\n" + _READS_A, []),
+    "the same case": (
+        "  - {id: ss, switch: [{when: params.b, do: [{id: aa, set: {n: 1}}, {id: zz, set: {x: steps.aa.n}}]}]}\n",
+        [],
+    ),
+    "the same condition": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, if: params.b, set: {x: steps.aa.n}}\n",
+        [],
+    ),
+    "looked at before": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, if: steps.aa != null && steps.aa.n == 1, set: {x: steps.aa.n}}\n",
+        [],
+    ),
+    "ended without it": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: ee, if: steps.aa == null, cancel: Nothing}\n" + _READS_A,
+        [],
+    ),
+    "with a value in its place": (
+        "  - {id: aa, if: params.b, set: {n: 1}}\n  - {id: zz, set: {x: steps.aa.n || `0`}}\n",
+        [],
+    ),
+    "jumped to by itself alone": (
+        "  - {id: aa, if: params.b, set: {n: 1}, then: zz}\n  - {id: ee, wait: 1s, then: end}\n" + _READS_A,
+        [],
+    ),
+    "joined": (
+        "  - {id: ff, fork: {branches: {one: {do: [{id: aa, set: {n: 1}}]}, two: {do: [{id: bb, wait: 1s}]}}}}\n"
+        + _READS_A,
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_a_read_of_a_step_that_may_be_skipped_is_a_warning(name: str) -> None:
+    steps, places = SKIPPED[name]
+    head = "schema: crossdock.workflow/1\nid: w2\nversion: 1\ntitle: T\nparams: {b: {type: boolean}}\ndo:\n"
+
+    assert warned(head + steps) == [("may_be_null", place) for place in places]
+
+
+def test_a_warning_says_why_and_what_is_read_then() -> None:
+    (found,) = validate(
+        _step("wait: 1s\n    if: params.b\n  - id: zz\n    set: {x: steps.s1}", "params: {b: {type: boolean}}\n"), HUB
+    ).warnings
+
+    assert found.message == "s1 may be skipped (it has a condition): this reads null then"
+
+
+_MAIL = "call: mails.send_mail, with: {reference: \"'R'\", kind: \"'test'\", from: {address: \"'a@b.example'\"}, to: {address: \"'a@b.example'\"}, subject: \"'S'\", text: \"'T'\"}"
+_PAUSE = "  - {id: pp, wait: 1s}\n"
+#: Steps, and the writes that stay if a later step fails.
+STAYS = {
+    "before another step": (f"  - {{id: mm, {_MAIL}}}\n{_PAUSE}", ["/do/0"]),
+    "the last one": (f"{_PAUSE}  - {{id: mm, {_MAIL}}}\n", []),
+    "the pivot": (f"  - {{id: mm, {_MAIL}, pivot: true}}\n{_PAUSE}", []),
+    "after the pivot": (f"  - {{id: mm, {_MAIL}, pivot: true}}\n  - {{id: nn, {_MAIL}}}\n{_PAUSE}", []),
+    "before the pivot": (f"  - {{id: nn, {_MAIL}}}\n  - {{id: mm, {_MAIL}, pivot: true}}\n", ["/do/0"]),
+    "beside another branch": (
+        f"  - {{id: ff, fork: {{branches: {{one: {{do: [{{id: mm, {_MAIL}}}]}}, two: {{do: [{{id: pp, wait: 1s}}]}}}}}}}}\n",
+        ["/do/0/fork/branches/one/do/0"],
+    ),
+    "a read": ("  - {id: cc, call: crm.find_customer, with: {key: \"'a@b.example'\"}}\n" + _PAUSE, []),
+}
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_a_write_that_nothing_undoes_is_a_warning(name: str) -> None:
+    steps, places = STAYS[name]
+    head = "schema: crossdock.workflow/1\nid: w2\nversion: 1\ntitle: T\nintegrations: {crm: hubspot, mails: smtp_relay}\ndo:\n"
+
+    assert warned(head + steps) == [("not_undone", place) for place in places]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.stem))
+def test_no_example_has_a_warning(path: Path) -> None:
+    assert [str(each) for each in validate(path.read_text(), WorkflowCatalog()).warnings] == []
 
 
 def test_there_are_twenty_good_definitions_and_thirty_classes_of_mistakes() -> None:

@@ -21,6 +21,7 @@ from crossdock.events.webhooks_in.public_keys import public_keys
 from crossdock.events.webhooks_in.rules import Headers, WebhookRefused, WebhookRules
 from crossdock.events.webhooks_in.schemes.model import ReadKeys, Signed
 from crossdock.events.webhooks_in.signatures import verify
+from crossdock.http.connection import Connection
 from crossdock.integrations import airflow_connection
 from crossdock.integrations.manifests import manifests
 
@@ -38,6 +39,7 @@ __all__ = [
     "connection_of",
     "prove",
     "receive",
+    "receiver_for",
     "receiver_of",
     "refuse",
     "take",
@@ -58,9 +60,9 @@ class Receiver(msgspec.Struct, frozen=True):
         return f"Receiver({self.integration!r}, {len(self.keys)} keys)"
 
 
-def connection_of(integration: str) -> str:
-    """Name the Airflow connection with the keys: `<integration>_webhook`."""
-    return prefixed(f"{integration}_webhook")
+def connection_of(sender: str) -> str:
+    """Name the Airflow connection with the keys: `<integration>_webhook`; of a workflow's webhook, `workflows_<webhook>_webhook`."""
+    return prefixed(f"{sender.replace('/', '_')}_webhook")
 
 
 def receiver_of(integration: str, datasets_of: DatasetsOf, webhook_of: WebhookOf) -> Receiver:
@@ -76,15 +78,32 @@ def receiver_of(integration: str, datasets_of: DatasetsOf, webhook_of: WebhookOf
         NotFound: there is no such connection, or it has no rules for webhooks.
 
     """
-    connection = airflow_connection.find(connection_of(integration))
-    if connection is None:
-        raise NotFound(
-            f"No webhooks are configured for {integration!r}. To receive them, create the Airflow connection "
-            f"{connection_of(integration)!r} with the key that the sender signs with"
-        )
+    connection = _connection(integration)
     password, extra = connection.password or "", connection.extra
     receiver = receiver_from(integration, password, extra, datasets_of(integration), webhook_of(integration))
     return msgspec.structs.replace(receiver, settings=_settings_of(integration))
+
+
+def receiver_for(sender: str, webhook: Webhook) -> Receiver:
+    """
+    Load the receiver of a sender that is no integration, and whose deliveries mean what *webhook* says. Its connection names no dataset.
+
+    Raises:
+        NotFound: as `receiver_of`.
+
+    """
+    connection = _connection(sender)
+    return receiver_from(sender, connection.password or "", connection.extra, (), webhook)
+
+
+def _connection(sender: str) -> Connection:
+    connection = airflow_connection.find(connection_of(sender))
+    if connection is None:
+        raise NotFound(
+            f"No webhooks are configured for {sender!r}. To receive them, create the Airflow connection "
+            f"{connection_of(sender)!r} with the key that the sender signs with"
+        )
+    return connection
 
 
 def _settings_of(integration: str) -> Mapping[str, Any]:

@@ -151,7 +151,9 @@ class Dataflow:
                     names = {**scope.names, "event": output}
                     self._condition(where, f"{step.at}/listen/where", names, Rule.FILTER_FIELD)
                 return output
-            case Decide(options=options):
+            case Decide(options=options, shows=shows):
+                self._expressions(shows, f"{step.at}/decide/shows")
+                self._typed(shows, f"{step.at}/decide/shows", scope.names)
                 return object_of({"option": {"enum": list(options)}, "decided_by": _TEXT})
         return ANY
 

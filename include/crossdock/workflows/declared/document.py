@@ -17,6 +17,7 @@ from crossdock.workflows.declared.model import (
     Block,
     Call,
     Called,
+    Cancel,
     Case,
     Catch,
     Decide,
@@ -38,7 +39,7 @@ from crossdock.workflows.declared.model import (
 
 #: The largest definition.
 MOST_CHARACTERS = 256 * 1024
-_KINDS = ("call", "switch", "fork", "for", "set", "raise", "wait", "listen", "decide")
+_KINDS = ("call", "switch", "fork", "for", "set", "raise", "cancel", "wait", "listen", "decide")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,6})(ms|s|m|h|d)")
 
@@ -261,6 +262,7 @@ def _simple(kind: str, given: Mapping[str, Any], at: str) -> Does:
         "call": lambda: _call(given, at),
         "set": lambda: Assign(given["set"]),
         "raise": lambda: Raise(given["raise"]),
+        "cancel": lambda: Cancel(given["cancel"]),
         "wait": lambda: Wait(seconds_of(given["wait"])),
         "listen": lambda: Listen(given["listen"]["event"], given["listen"].get("where")),
         "decide": lambda: _decide(given["decide"]),
@@ -269,7 +271,7 @@ def _simple(kind: str, given: Mapping[str, Any], at: str) -> Does:
 
 
 def _decide(asked: Mapping[str, Any]) -> Decide:
-    return Decide(asked["question"], tuple(asked["options"]), asked.get("default"))
+    return Decide(asked["question"], tuple(asked["options"]), asked.get("default"), asked.get("shows", {}))
 
 
 def _call(given: Mapping[str, Any], at: str) -> Call:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,6 +52,8 @@ _UNDO = Retry(attempts=10)
 #: A wait without an end is looked at so often.
 _LOOK_EVERY_S = 86400.0
 _LONGEST_WAIT_S = 300.0
+#: Characters of one value that a question shows.
+_MOST_SHOWN = 500
 #: Longer than any call takes, with what its client does around it.
 _AROUND_S = 30.0
 
@@ -77,6 +80,10 @@ class Effects:
         """Refuse a step that cannot be made: its condition or its list is wrong for these values."""
         return Making(InHub(lambda _work, _call: Refused(message)), retry=Retry(errors=frozenset()))
 
+    def cancellation(self) -> Making:
+        """Do nothing: once the step is done, the way goes no further, and the engine undoes what was done."""
+        return Making(InHub(lambda _work, _call: Done({})))
+
     def making(self, workflow: Workflow, step: Step, scope: Scope) -> Making:
         """Give how a step is made that calls, waits or sets. Nothing is done before its effect runs."""
         match step.does:
@@ -91,7 +98,7 @@ class Effects:
             case Listen() as listen:
                 return _listening(listen, step, scope)
             case Decide() as decide:
-                return _asking(decide, step, workflow)
+                return _asking(decide, step, workflow, scope)
         raise AssertionError(step.does)
 
     def given(self, workflow: Workflow, step: Step, scope: Scope, output: Any) -> Any:
@@ -182,7 +189,7 @@ def _left_s(call: StepCall, limit_s: float | None) -> float:
     return (call.began_at + timedelta(seconds=limit_s) - call.now).total_seconds()
 
 
-def _asking(decide: Decide, step: Step, workflow: Workflow) -> Making:
+def _asking(decide: Decide, step: Step, workflow: Workflow, scope: Scope) -> Making:
     """Ask a person; once the time is over, the default counts as decided."""
 
     def act(work: Work, call: StepCall) -> TryEnd:
@@ -197,12 +204,17 @@ def _asking(decide: Decide, step: Step, workflow: Workflow) -> Making:
                 return Done({"option": decide.default, "decided_by": "default"})
             return TimedOut(f"nobody decided within {step.timeout_s:g} s")
         if asked is None:
+            try:
+                shows = mappings.mapped(dict(decide.shows), scope)
+            except BadRequest as error:
+                return Refused(str(error))
             decisions.ask(
                 work,
                 DecisionKind.WORKFLOW,
                 subject,
                 about=call.execution_id,
                 question=f"{workflow.title}: {decide.question}",
+                shows={name: _shortened(value) for name, value in shows.items()},
                 choices=decide.options,
                 role=Role.USER,
             )
@@ -213,6 +225,12 @@ def _asking(decide: Decide, step: Step, workflow: Workflow) -> Making:
         return Done({})
 
     return Making(InHub(act), InHub(undo), retry=_UNTIL_IT_COMES, undo_resolves=True)
+
+
+def _shortened(value: Any) -> Any:
+    """Cut what is too long to be read with a question."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
 def decision_subject(execution_id: str, step: str) -> str:

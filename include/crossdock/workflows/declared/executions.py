@@ -95,6 +95,10 @@ class StepFailedForGood(Terminal):
     """A step of a workflow has failed, and its retries are used up. Its dead letter is fixed and replayed."""
 
 
+class NotStarted(Terminal):
+    """An event gives a workflow params that it does not take. Its dead letter is fixed and replayed."""
+
+
 def subject_of(workflow_id: str, run_id: str) -> str:
     """Name what an execution is about: one run of a workflow, which is also the run of its DAG."""
     return f"{workflow_id}/{run_id}"

@@ -48,6 +48,7 @@ class Rule(StrEnum):
     UNDO_AFTER_PIVOT = "undo_after_pivot"
     TWO_PIVOTS = "two_pivots"
     PIVOT_PLACE = "pivot_place"
+    CANCEL_AFTER_PIVOT = "cancel_after_pivot"
     UNDO_OF_ANOTHER = "undo_of_another"
     WRITE_WITHOUT_KEY = "write_without_key"
     RETRY_ON_DECLINE = "retry_on_decline"
@@ -60,11 +61,18 @@ class Rule(StrEnum):
     SECRET = "secret"  # noqa: S105  the name of a rule
 
 
+class Caution(StrEnum):
+    """What a definition may have, and probably does not mean. A warning names one of them."""
+
+    MAY_BE_NULL = "may_be_null"
+    NOT_UNDONE = "not_undone"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One mistake of a definition, with its line and its JSON pointer."""
+    """One mistake of a definition, or a warning, with its line and its JSON pointer."""
 
-    rule: Rule
+    rule: Rule | Caution
     line: int
     pointer: str
     message: str
@@ -147,6 +155,13 @@ class Raise:
 
 
 @dataclass(frozen=True)
+class Cancel:
+    """An expected end: what was done is undone, and nobody has to fix anything."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class Wait:
     seconds: float
 
@@ -162,6 +177,8 @@ class Decide:
     question: str
     options: tuple[str, ...]
     default: str | None
+    #: Name → mapping: what is shown with the question.
+    shows: Document = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -169,7 +186,7 @@ class Unreadable:
     """What the form refuses: nothing more is said of it."""
 
 
-Does = Call | Switch | Fork | Loop | Assign | Raise | Wait | Listen | Decide | Unreadable
+Does = Call | Switch | Fork | Loop | Assign | Raise | Cancel | Wait | Listen | Decide | Unreadable
 
 
 @dataclass(frozen=True)

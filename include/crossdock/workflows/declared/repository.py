@@ -110,6 +110,10 @@ SELECT webhook, workflow_id
        unnest(webhooks) AS webhook
 """
 
+_HAS_DEPLOYED_WEBHOOK = b"""
+SELECT FROM workflow_deployment JOIN workflow_version USING (workflow_id, version) WHERE %(webhook)s = ANY(webhooks) LIMIT 1
+"""
+
 
 def lock(work: Work, workflow_id: str) -> None:
     """Keep others from adding a version of this workflow, until the transaction ends."""
@@ -146,6 +150,11 @@ def newest(work: Work, *, after: str, limit: int) -> list[StoredVersion]:
 def webhooks(work: Work) -> dict[str, str]:
     """Map each webhook to the workflow that it starts."""
     return dict(work.execute(_WEBHOOKS).fetchall())
+
+
+def has_deployed_webhook(work: Work, webhook: str) -> bool:
+    """Whether a workflow that is deployed has the webhook."""
+    return work.execute(_HAS_DEPLOYED_WEBHOOK, {"webhook": webhook}).fetchone() is not None
 
 
 def version_of(work: Work, workflow_id: str, version: int) -> StoredVersion | None:

@@ -19,7 +19,7 @@ from crossdock.core.errors import BadRequest
 from crossdock.integrations.actions.model import Document
 from crossdock.workflows.declared import conditions, mappings
 from crossdock.workflows.declared.effects import Effects, Making, name_of
-from crossdock.workflows.declared.model import END, Block, Call, Catch, Fork, Loop, Step, Switch, Workflow
+from crossdock.workflows.declared.model import END, Block, Call, Cancel, Catch, Fork, Loop, Step, Switch, Workflow
 from crossdock.workflows.machine import error_of, may_retry
 from crossdock.workflows.model import (
     UNRESOLVED,
@@ -77,6 +77,10 @@ class _Stopped(Exception):
     """The way goes no further for now: a step has not ended."""
 
 
+class _Cancelled(_Stopped):
+    """The way ends here: the workflow cancels itself."""
+
+
 class _Failed(Exception):
     """A step failed, and a handler takes it."""
 
@@ -112,7 +116,8 @@ def way_of(
     params = dict(execution.input)
     with suppress(_Stopped):
         walk.block(workflow.block, {"params": params, "steps": {}, "data": params}, _Place())
-    return Way(Route(tuple(walk.reached), tuple(walk.open)), tuple(walk.shown), walk.inputs)
+    route = Route(tuple(walk.reached), tuple(walk.open), walk.cancelled)
+    return Way(route, tuple(walk.shown), walk.inputs)
 
 
 class _Walk:
@@ -123,6 +128,8 @@ class _Walk:
         self.reached: list[EngineStep] = []
         self.open: list[EngineStep] = []
         self.shown: list[Shown] = []
+        #: The message of the `cancel` that was reached.
+        self.cancelled: str | None = None
         self._catches: list[Catch] = []
         pivots = {step.id for step in workflow.steps() if isinstance(step.does, Call) and step.does.pivot}
         # From the progress, not from the way: a branch that nothing waits for may be older than the pivot.
@@ -275,6 +282,9 @@ class _Walk:
 
     def _made(self, step: Step, scope: Scope, place: _Place) -> Any:
         """Give the output of a step that the engine makes."""
+        if isinstance(step.does, Cancel):
+            self._cancel(step, step.does, place)
+            return None
         name = place.name(step.id)
         if isinstance(step.does, Call) and step.does.key is not None:
             try:
@@ -289,6 +299,15 @@ class _Walk:
                 self._workflow, step, scope, known.output if known is not None else None
             )
         return self._engine_step(step, name, self._effects.making(self._workflow, step, scope))
+
+    def _cancel(self, step: Step, cancel: Cancel, place: _Place) -> None:
+        """End the way as cancelled, once this step is done."""
+        if self._is_past_pivot:
+            self._refuse(step, place, f"{cancel.message} (it comes after the pivot: nothing is undone any more)")
+            return
+        self._engine_step(step, place.name(step.id), self._effects.cancellation())
+        self.cancelled = cancel.message
+        raise _Cancelled
 
     def _engine_step(self, step: Step, name: str, making: Making) -> Document | None:
         is_pivot = isinstance(step.does, Call) and step.does.pivot
@@ -329,6 +348,9 @@ class _Walk:
         self._show(step, place, ShownState.RUNNING)
         try:
             yield
+        except _Cancelled:
+            self.shown[number] = self.shown[number]._replace(state=ShownState.SUCCESS)
+            raise
         except _Failed:
             self.shown[number] = self.shown[number]._replace(state=ShownState.FAILED)
             raise

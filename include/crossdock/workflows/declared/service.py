@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
 
@@ -11,14 +12,22 @@ from crossdock.core.hints import Hint, HintId
 from crossdock.db.database import Store
 from crossdock.observability import audit
 from crossdock.workflows.declared import answers, executions, mappings, repository, trial
-from crossdock.workflows.declared.model import Workflow
+from crossdock.workflows.declared.model import Finding, Workflow
 from crossdock.workflows.declared.ports import Catalog
 from crossdock.workflows.declared.repository import Deployment, StoredVersion
 from crossdock.workflows.declared.trial_model import Trial, TrialState
 from crossdock.workflows.declared.validator import InvalidWorkflow, validate
 
 
-def add(store: Store, definition: str, catalog: Catalog, *, actor: str) -> StoredVersion:
+@dataclass(frozen=True)
+class Added:
+    """A stored version, and what is allowed in it and probably not meant."""
+
+    version: StoredVersion
+    warnings: tuple[Finding, ...]
+
+
+def add(store: Store, definition: str, catalog: Catalog, *, actor: str) -> Added:
     """
     Validate a definition and store it as a version of its workflow. The same text again is the same version.
 
@@ -36,7 +45,7 @@ def add(store: Store, definition: str, catalog: Catalog, *, actor: str) -> Store
         known = repository.versions(work, workflow.id)
         for version in known:
             if (version.version, version.definition) == (workflow.version, definition):
-                return version
+                return Added(version, found.warnings)
         if known and workflow.version <= known[0].version:
             raise Conflict(
                 f"{workflow.id} has version {known[0].version} already, and a version never changes. "
@@ -46,7 +55,7 @@ def add(store: Store, definition: str, catalog: Catalog, *, actor: str) -> Store
         audit.add(
             work, actor=actor, act="workflow.add", subject=f"workflow/{workflow.id}", detail={"version": added.version}
         )
-    return added
+    return Added(added, found.warnings)
 
 
 def versions(store: Store, workflow_id: str) -> list[StoredVersion]:
@@ -189,12 +198,6 @@ def undeploy(store: Store, workflow_id: str, *, actor: str) -> None:
 def _refuse_triggers(workflow: Workflow) -> None:
     """Refuse triggers by which the workflow could not be started."""
     by_cron = [trigger for trigger in workflow.triggers if trigger.cron is not None]
-    for trigger in workflow.triggers:
-        if trigger.webhook is not None:
-            raise Conflict(
-                f"{trigger.at}: this hub does not start workflows by a webhook of their own yet. Have an integration receive it, "
-                "and start the workflow by its event"
-            )
     if len(by_cron) > 1:
         raise Conflict(
             f"{by_cron[1].at}: a DAG has one schedule. Write both times as one, or declare a second workflow"

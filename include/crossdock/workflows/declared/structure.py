@@ -8,6 +8,7 @@ from crossdock.workflows.declared.model import (
     END,
     Block,
     Call,
+    Cancel,
     Decide,
     Fork,
     Listen,
@@ -34,6 +35,7 @@ def check(workflow: Workflow) -> Iterator[Mistake]:
     for block in (workflow.block, *workflow.handlers.values()):
         yield from _order(block, known)
     yield from _pivots(workflow)
+    yield from _cancels(workflow)
     yield from _handlers(workflow)
     for step in steps:
         yield from _bounds(step)
@@ -81,7 +83,7 @@ def _order(block: Block, known: set[str]) -> Iterator[Mistake]:
 def _next_places(step: Step, number: int, places: Mapping[str, int]) -> set[int]:
     """Find the places of the steps that may follow this one."""
     if step.then is None:
-        return set() if isinstance(step.does, Raise) and step.condition is None else {number + 1}
+        return set() if isinstance(step.does, Raise | Cancel) and step.condition is None else {number + 1}
     then = {places[step.then]} if step.then in places else set()
     # A step that is skipped sends nobody anywhere.
     return then | ({number + 1} if step.condition is not None else set())
@@ -162,6 +164,44 @@ def _pivots(workflow: Workflow) -> Iterator[Mistake]:
                 f"{step.id} comes after the pivot {pivots[0].id}: it is repeated until it succeeds, and never undone"
             )
             yield Rule.UNDO_AFTER_PIVOT, f"{step.at}/undo", message
+
+
+def _cancels(workflow: Workflow) -> Iterator[Mistake]:
+    """Check that no `cancel` can come after the pivot, where nothing is undone any more."""
+    main = workflow.block.steps
+    past = next((number for number, step in enumerate(main) if isinstance(step.does, Call) and step.does.pivot), None)
+    if past is None:
+        return
+    # The pivot's own handler takes its failure: it is not passed then.
+    for step in _with_handlers(workflow, steps_in(Block("", main[past + 1 :]))):
+        if isinstance(step.does, Cancel):
+            message = (
+                f"comes after the pivot {main[past].id}: nothing is undone any more. Ask before the pivot, or use raise"
+            )
+            yield Rule.CANCEL_AFTER_PIVOT, f"{step.at}/cancel", message
+    for fork in steps_in(Block("", main[:past])):
+        if isinstance(fork.does, Fork) and fork.does.join is not None:
+            left_alone = [block for name, block in fork.does.branches.items() if name not in fork.does.join]
+            for step in _with_handlers(workflow, (step for block in left_alone for step in steps_in(block))):
+                if isinstance(step.does, Cancel):
+                    message = f"may come after the pivot {main[past].id}: {fork.id} does not wait for this branch. Name it in join"
+                    yield Rule.CANCEL_AFTER_PIVOT, f"{step.at}/cancel", message
+
+
+def _with_handlers(workflow: Workflow, steps: Iterator[Step]) -> Iterator[Step]:
+    """Yield steps, and those of the handlers that they call by whatever way."""
+    calls = {
+        name: {step.catch.handler for step in steps_in(block) if step.catch}
+        for name, block in workflow.handlers.items()
+    }
+    called: set[str] = set()
+    for step in steps:
+        yield step
+        if step.catch is not None:
+            called |= _called_from(calls, step.catch.handler)
+    for name, block in workflow.handlers.items():
+        if name in called:
+            yield from steps_in(block)
 
 
 def _handlers(workflow: Workflow) -> Iterator[Mistake]:

@@ -1,4 +1,4 @@
-"""Reactions to what happens to executions: one that failed is a dead letter, whose replay retries it."""
+"""Reactions to what happens to executions: one that failed, or could not start, is a dead letter, whose replay retries it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from crossdock.core.log import logger
-from crossdock.db.database import Store
+from crossdock.db.database import Store, Work
 from crossdock.events.dead_letters import repository as dead_letters
 from crossdock.events.model import Event
 from crossdock.workflows.declared import executions
-from crossdock.workflows.declared.events import WORKFLOW_FAILED, WorkflowFailed
-from crossdock.workflows.declared.executions import Flows, State, Status, StepFailedForGood
+from crossdock.workflows.declared.events import (
+    WORKFLOW_ENDED,
+    WORKFLOW_FAILED,
+    WORKFLOW_NOT_STARTED,
+    WorkflowFailed,
+    WorkflowNotStarted,
+)
+from crossdock.workflows.declared.executions import Flows, NotStarted, State, Status, StepFailedForGood
+from crossdock.workflows.model import Driver
 
 log = logger(__name__)
 
 #: The name of the subscriber.
 FAILED_EXECUTIONS = "failed_executions"
+TYPES_OF_EXECUTIONS = (WORKFLOW_FAILED.name, WORKFLOW_ENDED.name, WORKFLOW_NOT_STARTED.name)
 
 _decode = msgspec.json.Decoder(WorkflowFailed).decode
+_decode_not_started = msgspec.json.Decoder(WorkflowNotStarted).decode
 
 
 class FailedExecutions:
@@ -35,13 +44,34 @@ class FailedExecutions:
 
         Raises:
             StepFailedForGood: it is delivered for the first time.
-            HubError: it cannot be retried with these params.
+            NotStarted: the same, of one that could not start.
+            HubError: it cannot be retried, or started, with these params.
 
         """
         for event in events:
             if event.type == WORKFLOW_FAILED.name:
                 with self._open_store() as store:
                     self._retry(store, event)
+            elif event.type == WORKFLOW_NOT_STARTED.name:
+                with self._open_store() as store, store.transaction() as work:
+                    self._start(work, event)
+
+    def _start(self, work: Work, event: Event) -> None:
+        """Start what an event could not start, once, with the params that a person has fixed."""
+        found = _decode_not_started(event.data)
+        if not dead_letters.waits_for_person(work, FAILED_EXECUTIONS, event):
+            raise NotStarted(
+                f"{found.workflow_id} was not started by event {found.event_id} ({found.event_type}): {found.message}"
+            )
+        executions.execute(
+            work,
+            self._flows,
+            found.workflow_id,
+            found.params,
+            run_id=found.run_id,
+            driver=Driver.EVENTS,
+            actor="replay",
+        )
 
     def _retry(self, store: Store, event: Event) -> None:
         failed = _decode(event.data)

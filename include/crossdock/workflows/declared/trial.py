@@ -25,6 +25,7 @@ from crossdock.workflows.declared.model import (
     Block,
     Call,
     Called,
+    Cancel,
     Case,
     Decide,
     Fork,
@@ -53,6 +54,10 @@ class _Failed(Exception):
     def __init__(self, kind: str, message: str, step: str) -> None:
         self.kind, self.message, self.step = kind, message, step
         super().__init__(message)
+
+
+class _Cancelled(Exception):
+    """The workflow cancels itself."""
 
 
 def run(
@@ -91,14 +96,16 @@ class _Run:
         self._now_s, self._tries, self._shown, self._is_past_pivot = 0.0, 0, 0, False
 
     def run(self) -> Trial:
-        message = None
+        state, message = TrialState.COMPLETED, None
         try:
             self._block(self._workflow.block, {"params": dict(self._params), "steps": {}, "data": dict(self._params)})
         except _Failed as failed:
-            message = f"{failed.step}: {failed.message}"
+            state, message = TrialState.FAILED, f"{failed.step}: {failed.message}"
             if not self._is_past_pivot and failed.kind != Status.UNKNOWN:
                 self._undo()
-        state = TrialState.COMPLETED if message is None else TrialState.FAILED
+        except _Cancelled as cancelled:
+            state, message = TrialState.CANCELLED, str(cancelled)
+            self._undo()
         return Trial(state, message, self._params, tuple(self._steps), self._now_s)
 
     def _block(self, block: Block, scope: Scope) -> Scope:
@@ -127,6 +134,9 @@ class _Run:
                 self._record(step, StepState.SKIPPED, made)
                 return False, None, scope
             output, scope = self._does(step, scope, made)
+        except _Cancelled as cancelled:
+            self._record(step, StepState.SUCCESS, made, message=str(cancelled))
+            raise
         except _Failed as failed:
             return True, None, self._failed(step, failed, scope, made)
         self._record(step, StepState.SUCCESS, made, output)
@@ -165,6 +175,10 @@ class _Run:
                 return self._mapped(values, f"{step.at}/set", scope, made, step)
             case Raise(message):
                 raise _Failed("raised", message, step.id)
+            case Cancel(message):
+                if self._is_past_pivot:
+                    raise _Failed(Status.REFUSED, message, step.id)
+                raise _Cancelled(message)
             case Wait(seconds):
                 self._now_s += seconds
             case Listen() | Decide():
@@ -253,6 +267,8 @@ class _Run:
         self._count(step)
         answer = next(self._left.get(step.id, iter(())), None) or Answer(is_sample=True)
         limit_s = step.timeout_s or 0.0
+        if isinstance(step.does, Decide) and step.does.shows:
+            made.input = self._mapped(step.does.shows, f"{step.at}/decide/shows", scope, made, step)
         made.tries.append(Tried(self._now_s, None, answer))
         output = answer.output if answer.output is not None else self._awaited(step)
         is_late = answer.status is not Status.DONE or answer.delay_s > limit_s

@@ -22,6 +22,8 @@ class StepState(StrEnum):
 
 class TrialState(StrEnum):
     COMPLETED = "COMPLETED"
+    #: It came to a `cancel`.
+    CANCELLED = "CANCELLED"
     FAILED = "FAILED"
 
 

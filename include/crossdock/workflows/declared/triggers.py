@@ -8,17 +8,19 @@ from typing import Any
 
 from crossdock.core.errors import BadRequest
 from crossdock.db.database import Work
+from crossdock.events import store as event_store
 from crossdock.events.model import Event
 from crossdock.integrations.actions.model import Document
 from crossdock.workflows.declared import conditions, executions, mappings, repository
-from crossdock.workflows.declared.executions import Flows
+from crossdock.workflows.declared.events import SOURCE, WORKFLOW_NOT_STARTED, WORKFLOW_REQUESTED, WorkflowNotStarted
+from crossdock.workflows.declared.executions import Flows, subject_of
 from crossdock.workflows.declared.flow import flow_name
 from crossdock.workflows.declared.model import Listen, Trigger, Workflow
 from crossdock.workflows.model import Driver
 
 #: The name of the subscriber.
 WORKFLOW_TRIGGERS = "workflow_triggers"
-_ACTOR = "event"
+_ACTOR, _BY_WEBHOOK = "event", "webhook"
 
 
 class WorkflowTriggers:
@@ -31,9 +33,8 @@ class WorkflowTriggers:
         """
         Start one execution for each event and workflow, whatever its number of deliveries.
 
-        Raises:
-            BadRequest: the params that a trigger gives are not valid: the event is a dead letter.
-
+        A workflow that does not take the params that its trigger gives holds none of the others: an event says so, which is
+        a dead letter of `failed_executions`.
         """
         seen = [(event, document_of(event)) for event in events]
         executions.hear(work, [(event.at, document) for event, document in seen])
@@ -48,17 +49,32 @@ class WorkflowTriggers:
                     self._start(work, workflow, trigger, event, document)
 
     def _start(self, work: Work, workflow: Workflow, trigger: Trigger, event: Event, seen: Document) -> None:
-        params: dict[str, Any] = mappings.mapped(dict(trigger.given), {"event": seen})
-        executions.execute(
-            work,
-            self._flows,
-            workflow.id,
-            params,
-            run_id=f"event__{event.id}",
+        params: dict[str, Any] = {}
+        actor = _ACTOR
+        if trigger.webhook is not None:
+            # What its sender wrote, without what the hub put around it.
+            seen, actor = {**seen, "data": seen["data"]["body"]}, _BY_WEBHOOK
+        run_id = f"event__{event.id}"
+        try:
+            params = mappings.mapped(dict(trigger.given), {"event": seen})
             # An event waits for no run of a DAG.
-            driver=Driver.EVENTS,
-            actor=_ACTOR,
-        )
+            executions.execute(work, self._flows, workflow.id, params, run_id=run_id, driver=Driver.EVENTS, actor=actor)
+        except BadRequest as error:
+            refused = WorkflowNotStarted(
+                workflow_id=workflow.id,
+                version=workflow.version,
+                run_id=run_id,
+                event_id=event.id,
+                event_type=event.type,
+                message=str(error),
+                params=params,
+            )
+            # Once, however often the event is delivered.
+            subject = subject_of(workflow.id, run_id)
+            said = WORKFLOW_NOT_STARTED.event(
+                refused, source=SOURCE, subject=subject, time=event.time, event_id=subject
+            )
+            event_store.receive(work, said)
 
 
 def document_of(event: Event) -> dict[str, Any]:
@@ -82,14 +98,22 @@ def _event_types(workflow: Workflow) -> Iterator[str]:
     for trigger in workflow.triggers:
         if trigger.event is not None:
             yield trigger.event
+        if trigger.webhook is not None:
+            yield WORKFLOW_REQUESTED.name
     for step in workflow.steps():
         if isinstance(step.does, Listen):
             yield step.does.event
 
 
+def _is_for(webhook: str, seen: Document) -> bool:
+    return bool(seen["type"] == WORKFLOW_REQUESTED.name and seen["data"]["webhook"] == webhook)
+
+
 def _trigger_of(workflow: Workflow, seen: Document) -> Trigger | None:
     """Find the first trigger that takes an event. A condition that cannot be evaluated for it takes it not."""
     for trigger in workflow.triggers:
+        if trigger.webhook is not None and _is_for(trigger.webhook, seen):
+            return trigger
         if trigger.event != seen["type"]:
             continue
         try:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crossdock.core.errors import BadRequest
-from crossdock.workflows.declared import calls, dataflow, structure
+from crossdock.workflows.declared import calls, cautions, dataflow, structure
 from crossdock.workflows.declared.document import Document, check_form, count_steps, read, workflow_of
-from crossdock.workflows.declared.model import MOST_STEPS, Finding, Rule, Workflow
+from crossdock.workflows.declared.model import MOST_STEPS, Caution, Finding, Rule, Workflow
 from crossdock.workflows.declared.ports import Catalog
 
 #: More findings help nobody.
@@ -22,6 +22,8 @@ class Validated:
     #: None if it could not be read at all.
     workflow: Workflow | None
     findings: tuple[Finding, ...]
+    #: What is allowed and probably not meant; of a definition in which nothing is wrong.
+    warnings: tuple[Finding, ...] = ()
     #: The definition as JSON would have it.
     value: object = None
 
@@ -48,10 +50,11 @@ def validate(text: str, catalog: Catalog) -> Validated:
     findings += _placed(document, structure.check(workflow))
     findings += _placed(document, calls.check(workflow, document.value, catalog))
     findings += _placed(document, dataflow.check(workflow, catalog))
-    return Validated(workflow, _ordered(findings), document.value)
+    warnings = [] if findings else _placed(document, cautions.check(workflow, catalog))
+    return Validated(workflow, _ordered(findings), _ordered(warnings), document.value)
 
 
-def _placed(document: Document, mistakes: Iterable[structure.Mistake]) -> list[Finding]:
+def _placed(document: Document, mistakes: Iterable[tuple[Rule | Caution, str, str]]) -> list[Finding]:
     return [Finding(rule, document.line_of(at), at, message) for rule, at, message in mistakes]
 
 
