@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +17,7 @@ from crossdock.core.calculations import DESCRIBED, Calculations
 from crossdock.workflows.declared import mappings
 from crossdock.workflows.declared.mappings import ExpressionInvalid
 
+DOCS = Path(__file__).parents[2] / "docs"
 STOCK: dict[str, Any] = {
     "on_hand": 12,
     "reserved": 5,
@@ -132,3 +136,15 @@ def test_each_function_is_described() -> None:
     own = {name.removeprefix("_func_") for name in vars(Calculations) if name.startswith("_func_")}
 
     assert own == {call.partition("(")[0] for call in DESCRIBED}
+
+
+def test_the_documented_examples_calculate() -> None:
+    """Of the reference, which is made from the code, and of the how-to."""
+    record = {"on_hand": 12, "reserved": None, "price": "12.50", "currency": "EUR", "grams": 1250}
+    found = {}
+    for page in ("reference/declarations.md", "how-to/declare-an-integration.md"):
+        for block in re.findall(r"```yaml\n(mapping:.*?)```", (DOCS / page).read_text(), re.DOTALL):
+            mapping = yaml.safe_load(block)["mapping"]
+            found |= {name: finder(field["path"])(record) for name, field in mapping.items() if "(" in field["path"]}
+
+    assert found == {"available_quantity": 12, "price_minor": 1250, "weight_kg": Decimal("1.25")}

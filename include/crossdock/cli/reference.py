@@ -38,7 +38,7 @@ _CALCULATIONS_BY_EXAMPLE = (
     "```yaml",
     "mapping:",
     "  available_quantity: {path: 'subtract(on_hand, reserved || `0`)', type: integer}",
-    '  price_minor: {path: to_minor(price, currency), type: integer}      # "12.50" in EUR is 1250',
+    "  price_minor: {path: 'to_minor(price, currency)', type: integer}    # \"12.50\" in EUR is 1250",
     "  weight_kg: {path: 'divide(grams, `1000`)', type: decimal}",
     "```",
 )
@@ -157,7 +157,7 @@ def connectors() -> str:
         streams = ", ".join(stream.dataset.name for stream in manifest.streams) or (
             "as its file says" if manifest.kind == "declared" else "none"
         )
-        numbers = len(manifest.actions) or "none"
+        numbers = "as its file says" if "actions" in manifest.provides else len(manifest.actions) or "none"
         lines.append(
             f"| `{manifest.kind}` | {manifest.title} | {manifest.quality or 'no claim'} | {streams} | {numbers} |"
         )

@@ -81,6 +81,8 @@ class _Request(msgspec.Struct, frozen=True):
     signer: AuthBase | None = None
     #: Statuses that are no errors.
     accept: frozenset[int] = frozenset()
+    #: Statuses of refusals after which the request may be sent again.
+    retry_on: frozenset[int] = frozenset()
     #: Whether a success has to be JSON, if it has a body at all.
     json_answer: bool = True
 
@@ -202,13 +204,15 @@ class HttpClient:
         idempotency_key: str | None = None,
         key_rules: KeyRules = KeyRules(),  # noqa: B008  frozen
         decline_of: DeclineOf = not_declined,
+        retry_on: frozenset[int] = frozenset(),
         json_answer: bool = True,
     ) -> T:
         """
         Send a request that writes, with *body* as JSON (None for no body), and parse the response with *parse*.
 
         With *form*, *body* is a flat mapping of texts, sent as a form. *decline_of* reads a complete response of any status
-        before anything else: it returns the error by which the system decided against the request, or None. Without
+        before anything else: it returns the error by which the system decided against the request, or None. *retry_on* are
+        statuses of refusals after which the system asks to try again. Without
         *json_answer*, *parse* gets a success of any content type, and has to know it from a proxy's login page.
 
         A request that certainly had no effect is retried as by `get`. One that may have had its effect is repeated only
@@ -230,7 +234,7 @@ class HttpClient:
             sent[key_rules.header] = checked_key(idempotency_key)
         # In one order: the same call of another process, which may have the keys in another, has the same bytes.
         content = None if body is None else _form(body) if form else msgspec.json.encode(body, order="deterministic")
-        request = _Request(method, path, query or {}, content, sent, json_answer=json_answer)
+        request = _Request(method, path, query or {}, content, sent, retry_on=retry_on, json_answer=json_answer)
         write = WriteState(None if idempotency_key is None else key_rules)
         try:
             return with_retries(
@@ -296,6 +300,8 @@ class HttpClient:
                     attempt.in_doubt = False
                     raise declined
                 attempt.in_doubt = not response.is_refusal
+                if response.status in request.retry_on:
+                    raise response.unavailable(SystemUnavailable)
                 response.raise_for_status()
                 if response.body and request.json_answer:
                     response.require_json()

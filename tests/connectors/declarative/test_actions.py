@@ -207,6 +207,16 @@ class TestCalls:
         assert isinstance(ended, Refused)
         assert ended.by is RefusedBy.US
 
+    def test_a_status_that_asks_to_try_again_is_retried_also_without_a_key(self, hub: Hub, declared_here: Path) -> None:
+        changed(declared_here, "ship", retries=[423])
+        changed(declared_here, "get_shipment", retries=[423])
+        hub.warehouse.trouble = [423, 423]
+
+        assert hub.perform("ship", reference="order-1", reservation_id="R-1") == Done({"shipment_id": "S-1"})
+        assert [request[0] for request in hub.warehouse.requests] == ["PUT"] * 3
+        hub.warehouse.trouble = [423]
+        assert hub.perform("get_shipment", reference="order-1") == Done({"shipment_id": "S-1", "reservation_id": "R-1"})
+
     def test_what_came_too_late_had_one_effect_and_its_key_resolves_it(self, hub: Hub) -> None:
         hub.warehouse.trouble = ["slow"]
 
@@ -405,6 +415,8 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "/declines/0",
         "Declare another status as key.in_use",
     ),
+    "credentials that are tried again": ({"retries": [403]}, "/retries/0", "may lock the account"),
+    "a decision that is tried again": ({"retries": [422]}, "/retries/0", "is in declines too"),
     "a lookup that does not exist": (
         {"lookup": {"action": "release", "done": "`true`"}},
         "/lookup/action",

@@ -41,6 +41,7 @@ def of(declaration: Declaration) -> Mistakes:
         at = f"/actions/{name}"
         yield from _header_mistakes(declared, at)
         yield from _status_mistakes(declared, at)
+        yield from _retry_mistakes(declared, at)
         yield from _kind_mistakes(declared, at)
         yield from _lookup_mistakes(declaration, declared, at)
         for value, field in (declared.answer or {}).items():
@@ -115,6 +116,17 @@ def _status_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
             yield (
                 f"{at}/declines/{number}",
                 f"{status} means here that another request with the key is at work. Declare another status as key.in_use",
+            )
+
+
+def _retry_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
+    for number, status in enumerate(declared.retries):
+        if status in {401, 403}:
+            yield f"{at}/retries/{number}", f"{status} refuses the credentials: to try again may lock the account"
+        elif status in declared.declines:
+            yield (
+                f"{at}/retries/{number}",
+                f"{status} is in declines too; it is a decision or asks to try again, not both",
             )
 
 

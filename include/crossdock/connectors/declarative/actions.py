@@ -11,7 +11,7 @@ from crossdock.connectors.declarative.action_request import filled
 from crossdock.connectors.declarative.content import decoded
 from crossdock.connectors.declarative.model import Declaration, DeclaredAction, Lookup
 from crossdock.connectors.declarative.paths import PathDoesNotFit, finder
-from crossdock.core.errors import Declined, SystemRefused
+from crossdock.core.errors import Declined, SystemRefused, SystemUnavailable
 from crossdock.http.client import HttpClient
 from crossdock.http.response import HttpResponse
 from crossdock.integrations.actions.model import Action, ActionKind, Document, Idempotency
@@ -103,13 +103,26 @@ def _run_of(declared: DeclaredAction, declaration: Declaration) -> ReadAction | 
         return WriteRequest(method, found.path, found.body, query=found.query, headers=found.headers)
 
     read_back = None if declared.lookup is None else _read_back(declared, declared.lookup, declaration.zone)
-    return WriteAction(request=request, output_of=parse, decline_of=_decline_of(declared), read_back=read_back)
+    return WriteAction(
+        request=request,
+        output_of=parse,
+        decline_of=_decline_of(declared),
+        retry_on=frozenset(declared.retries),
+        read_back=read_back,
+    )
 
 
 def _reader(declared: DeclaredAction, parse: Callable[[HttpResponse], Document]) -> ReadAction:
     def run(client: DeclaredClient, given: Document) -> Document:
         found = filled(declared, given)
-        return client.http.get(found.path, found.query, parse, headers=found.headers)
+        return client.http.get(found.path, found.query, parse_or_retry, accept=retry_on, headers=found.headers)
+
+    retry_on = frozenset(declared.retries)
+
+    def parse_or_retry(response: HttpResponse) -> Document:
+        if response.status in retry_on:
+            raise response.unavailable(SystemUnavailable)
+        return parse(response)
 
     return run
 

@@ -195,6 +195,8 @@ class DeclaredAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lookup: Lookup | None = None
     #: Statuses by which the system decides against a request: it had no effect, and is not tried again.
     declines: tuple[int, ...] = ()
+    #: Other statuses of refusals, after which the system asks to try again: no effect.
+    retries: tuple[int, ...] = ()
     #: JMESPath of the system's own word for such a decision, in its answer.
     decline_code: str = ""
     sample: ActionSample = ActionSample()

@@ -86,6 +86,8 @@ class WriteAction:
     output_of: Callable[[HttpResponse], Document]
     #: Reads a complete response of any status: the error by which the system decided against the request, or None.
     decline_of: DeclineOf = not_declined
+    #: Statuses of refusals after which the system asks to try again, besides those that always mean that.
+    retry_on: frozenset[int] = frozenset()
     #: For an action whose `unknown` is `read:<action>`.
     read_back: ReadBack | None = None
 

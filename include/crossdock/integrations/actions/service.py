@@ -253,6 +253,7 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
                 call.write,
                 _parser(call, provided),
                 decline_of=provided.decline_of,
+                retry_on=provided.retry_on,
                 guarded=guarded,
                 asks_person=call.asks_person,
                 on_begin=call.on_begin,

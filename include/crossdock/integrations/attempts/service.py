@@ -46,6 +46,7 @@ def send(
     parse: Callable[[HttpResponse], T],
     *,
     decline_of: DeclineOf = not_declined,
+    retry_on: frozenset[int] = frozenset(),
     guarded: bool = False,
     asks_person: bool = False,
     on_begin: OnBegin = begins_always,
@@ -65,6 +66,7 @@ def send(
             idempotency_key=write.key if rules else None,
             key_rules=rules or KeyRules(),
             decline_of=decline_of,
+            retry_on=retry_on,
         )
 
     return logged(
