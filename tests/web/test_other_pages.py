@@ -26,7 +26,7 @@ from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 from tests.web.conftest import Visitor
 from tests.web.hostile import ATTRIBUTE, SCRIPT
-from tests.web.test_quarantine import text_of
+from tests.web.test_quarantine import rejected, text_of
 
 #: Three systems in the registry.
 SHOP = """
@@ -40,6 +40,7 @@ ALERT = """
 INSERT INTO alert (kind, subject, message, records, closed_at)
 VALUES ('dead_letters', 'stock', %s, 3, CASE WHEN %s THEN now() END) RETURNING alert_id
 """
+OPEN_ALERT = "INSERT INTO alert (kind, subject, message) VALUES (%s, %s, %s) RETURNING 1"
 #: Of the first event.
 DEAD_LETTER = """
 INSERT INTO dead_letter (subscriber, state, attempts, next_attempt_at, cause, reason, epoch, xid, position, event_id,
@@ -48,6 +49,31 @@ SELECT 'mail', 'dead', 1, now(), 'Refused', 'no mailbox ' || partition_key, epoc
        source, type, subject, time, partition_key, 0, correlation_id, schema_version, data
   FROM event ORDER BY position LIMIT 1 RETURNING dead_letter_id
 """
+
+
+class TestTheOverview:
+    def test_an_outage_is_its_first_line(self, hub_store: Store, vera: Visitor) -> None:
+        """Before an order that waits, which is critical, too, and newer; and before all that is a warning."""
+        rejected(hub_store, "a")
+        query(hub_store, OPEN_ALERT, "breaker_open", "shop_eu", "Shop EU is down")
+        query(hub_store, OPEN_ALERT, "payment_unknown", "stripe", "Nobody knows what became of a payment")
+        query(hub_store, OPEN_ALERT, "stream_stale", "shop_eu.orders", "No sync has ended well")
+        page = text_of(vera.get("/overview")).partition("Kind What About")[2]
+
+        found = [page.index(text) for text in ("is down", "became of a payment", "Quarantine ", "has ended well")]
+        assert found == sorted(found)
+
+    def test_it_counts_as_many_open_alerts_as_their_page(self, hub_store: Store, vera: Visitor) -> None:
+        """One of rejected records is no line of its own beside them, and open all the same."""
+        rejected(hub_store, "a")
+        query(hub_store, OPEN_ALERT, "rows_rejected", "commercetools.inventory", "1 record is in quarantine")
+        query(hub_store, OPEN_ALERT, "stream_stale", "shop_eu.orders", "No sync has ended well")
+        page = vera.get("/overview")
+
+        assert "Open alerts 2 " in text_of(page)
+        assert "1 record is in quarantine" not in page
+        assert "/hub/pages/alerts?state=open" in page
+        assert "Open2" in text_of(vera.get("/alerts?state=open")).replace(" ", "")
 
 
 class TestRuns:
