@@ -417,6 +417,17 @@ def test_no_text_from_outside_runs_in_a_page(pages: Hub, hub_store: Store, otto:
         assert text not in html, path
 
 
+def test_a_document_has_no_empty_line_between_its_lines(hub_store: Store, otto: Visitor) -> None:
+    publish(hub_store, stock("SKU-1", 1, 5))
+    query(hub_store, DEAD_LETTER)
+    for path in ("/events/1-1", "/dead-letters/1"):
+        text = re.search(r'<pre class="document"[^>]*>(.*?)</pre>', otto.get(path), re.DOTALL)
+
+        assert text
+        assert "sku" in text[1]
+        assert "\n\n" not in text[1]
+
+
 class TestDeadLetters:
     def test_data_is_fixed_once_for_what_was_seen_and_read_strictly(self, hub_store: Store, otto: Visitor) -> None:
         publish(hub_store, stock("SKU-1", 1, 5))
