@@ -162,6 +162,23 @@ def test_a_list_is_masked_for_everybody(hub: Hub, path: str) -> None:
 
 
 @pytest.mark.usefixtures("with_ada")
+def test_the_latest_reason_of_a_cause_can_be_read(hub: Hub) -> None:
+    """Only the values of the person are masked in it: whoever decides about dead letters has to know why they failed."""
+    for name in ("vera", "admin"):
+        (cause, *_) = hub.call("GET", "/v1/dead-letter-causes", name).json()["causes"]
+        assert cause["reason"] == "no mailbox ***"
+        assert hub.call("GET", f"/v1/dead-letters/{cause['newest_id']}", name).json()["cause"] == cause["cause"]
+
+
+def test_an_address_that_a_system_wrote_in_its_own_way_is_masked_in_a_reason() -> None:
+    fields = personal_data.fields_of_event(ORDER_CHANGED)
+    reason = personal_data.masked_reason("no mailbox ADA.Lovelace@example.test", fields, [json.dumps(ROW)])
+
+    assert reason == "no mailbox ***@example.test"
+    assert personal_data.masked_reason("no mailbox", fields) == "***"
+
+
+@pytest.mark.usefixtures("with_ada")
 def test_protocol_buffers_have_no_other_rule(hub: Hub) -> None:
     answer = hub.call(
         "GET", "/v1/events?latest=true", "admin", headers={"Accept": cloudevents_protobuf.BATCH_MEDIA_TYPE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from crossdock.cli.demo import chapters
 from crossdock.cli.demo import command as demo_command
-from crossdock.cli.demo.run import DemoRun
+from crossdock.cli.demo.checks import DemoFailed, expect
+from crossdock.cli.demo.run import DemoRun, look_at
 from crossdock.core.settings import UNSCHEDULED
 from crossdock.stack.lifecycle import Stack
 from tests.cli.conftest import Hub
@@ -73,6 +75,29 @@ def test_a_stack_that_stays_has_its_schedules_after_the_demo_and_not_during_it(
     """A scheduled run would load a step's changes."""
     assert stackless_hub("demo").code == 0
     assert started.calls == [("up", UNSCHEDULED), ("steps", UNSCHEDULED), ("restart", None)]
+
+
+def test_it_says_that_no_sync_runs_on_schedule_and_when_they_do_again(stackless_hub: Hub, started: Started) -> None:
+    held, given_back = "no sync runs on schedule", "The syncs have their schedules again."
+
+    assert (held in (said := stackless_hub("demo").text), given_back in said) == (True, True)
+    assert given_back not in stackless_hub("demo", "--once").text, "it stops the stack"
+    started.state = "running"
+    assert held not in stackless_hub("demo").text
+
+
+def test_a_step_that_fails_says_how_to_look_at_its_record() -> None:
+    with pytest.raises(DemoFailed, match=r"^the run ended as held\. To look at it: \./hub run show r-1$"):
+        expect(False, "the run ended as held", look_at({"run_id": "r-1"}))
+    with pytest.raises(DemoFailed, match=r"^no mail came$"):
+        expect(False, "no mail came")
+
+
+@pytest.mark.parametrize("path", sorted(Path(chapters.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_the_commands_that_its_failures_name_exist(path: Path, stackless_hub: Hub) -> None:
+    for verbs in set(re.findall(r'"\./hub ((?:[a-z-]+ )+)\{', path.read_text())):
+        ended = stackless_hub(*(word for word in verbs.split() if not word.startswith("--")), "--help")
+        assert ended.code == 0, verbs
 
 
 def test_schedules_come_back_after_ctrl_c_as_they_were(

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 import pytest
 
+from crossdock.cli import declaration_preview, integrations
 from crossdock.cli.app import main
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from tests.api.conftest import Hub
@@ -288,6 +289,39 @@ def test_a_private_address_is_refused_with_the_setting_that_allows_it(hub: Hub, 
     assert problem["checks"][0]["hint"].startswith(
         'If this network is intended, set allowed_networks to ["127.0.0.1/32"]'
     )
+
+
+def test_a_setting_that_a_check_names_is_shown_as_it_is_typed(hub: Hub, retailer: FakeRetailer) -> None:
+    """And what is shown is taken: the shell takes away the apostrophes."""
+    words = [word for word in add_words(retailer, "cli_typed") if "allowed_networks" not in word]
+    refused = run(hub, *words, stdin=secret(retailer))
+    shown = " ".join((refused.stdout + refused.stderr).split())
+
+    assert """add --set 'allowed_networks=["127.0.0.1/32"]'""" in shown
+    assert run(hub, *words, '--set=allowed_networks=["127.0.0.1/32"]', stdin=secret(retailer)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        (
+            {"kind": "stripe", "streams": []},
+            "It has no streams; the hub calls it by its actions: ./hub integration actions eu",
+        ),
+        ({"kind": "declared", "streams": []}, "No stream reads it yet"),
+        ({"kind": "commercetools", "streams": ["eu.orders"]}, "Its streams: eu.orders"),
+    ],
+)
+def test_what_the_hub_does_with_an_integration_is_said_by_its_nature(stored: dict[str, Any], said: str) -> None:
+    assert integrations._used_by({"id": "eu", **stored}).startswith(said)
+
+
+@pytest.mark.parametrize(("failures", "code"), [([], 0), ([0, 0], 0), ([0, 1], 3), ([1, 1], 1)])
+def test_a_preview_without_a_record_that_would_be_loaded_is_no_success(failures: list[int], code: int) -> None:
+    """A script that previews a declaration before it is used must not go on."""
+    records = [{"failures": [{"rule": "r"}] * number} for number in failures]
+
+    assert declaration_preview.exit_of_preview(records) == code
 
 
 def test_a_viewer_may_read_but_not_change(hub: Hub, retailer: FakeRetailer) -> None:

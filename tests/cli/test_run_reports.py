@@ -86,6 +86,18 @@ def test_a_run_that_did_not_end_well_says_nothing_of_what_the_source_has(
     assert "0 read\n" in capsys.readouterr().out
 
 
+def test_a_task_that_is_tried_again_says_why_and_when() -> None:
+    retry = {"task_id": "extract", "map_index": None, "tries": 1, "most_tries": 4, "reason": "HTTP 503"}
+
+    assert (
+        run_reports.retried({**retry, "next_try_at": "2026-11-21T09:31:30Z"})
+        == "extract failed on try 1 of 4: HTTP 503. Airflow tries it again at 2026-11-21 09:31:30 UTC."
+    )
+    assert run_reports.retried({**retry, "next_try_at": None}).endswith(
+        "HTTP 503. The next try has begun, or waits for its turn."
+    )
+
+
 def test_a_failed_full_sync_is_followed_by_a_full_one() -> None:
     counts = {"read": 0, "rejected": 0, "held": 0}
     run = run_of("acme.inventory") | {"state": "failed", "mode": "full", "keys": [], "counts": counts}

@@ -52,7 +52,7 @@ def test_a_verb_that_is_not_there_names_the_nearest_and_all_that_are(
         (["events", "list", "--limit", "some"], "Invalid value for '--limit': must be a whole number"),
         (
             ["order", "cancel", "ord_1"],
-            "No such command 'cancel'. That does: ./hub order compensate ID --reason REASON",
+            "No such command 'cancel'. That does: ./hub order compensate ORDER_ID --reason REASON",
         ),
         (["dead-letters", "replay", "--all", "--rate", "0"], "Invalid value for '--rate'"),
         (["psql", "--reason", "a recall"], "--reason is for --personal: masked data needs none"),

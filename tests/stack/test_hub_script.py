@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -157,6 +160,63 @@ def test_a_failed_install_says_what_to_do(copy: Path) -> None:
     assert failed.returncode == 1
     assert "run ./hub again" in failed.stderr
     assert not (copy / ".venv" / "hub-stamp").exists()
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    """The script as a module: its functions alone."""
+    loader = SourceFileLoader("hub_script", str(PROJECT / "hub"))
+    spec = importlib.util.spec_from_loader("hub_script", loader)
+    assert spec
+    found = importlib.util.module_from_spec(spec)
+    loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("", ""),
+        ("Using Python 3.11.2 environment at: .venv\n", ""),
+        (
+            "Downloading numpy (15.5MiB)\nDownloading pyarrow (40.1MiB)\nDownloading babel (9.8MiB)\n Downloaded numpy\n",
+            "16 of 65 MiB of the largest packages are here",
+        ),
+        (
+            "Downloading numpy (15.5MiB)\n Downloaded numpy\nPrepared 230 packages in 20s\n",
+            "all 230 packages are here; installing",
+        ),
+        (
+            "Prepared 230 packages in 20s\nInstalled 230 packages in 1s\n",
+            "all 230 packages are installed; compiling them",
+        ),
+        (
+            "Collecting numpy==2.1 (from -r requirements.lock)\n  Downloading numpy.whl (15.5 MB)\nCollecting babel\n",
+            "2 of 230 packages",
+        ),
+        ("Collecting numpy\nInstalling collected packages: numpy\n", "all 230 packages are here; installing them"),
+    ],
+)
+def test_an_installation_says_how_far_it_is(script: ModuleType, printed: str, said: str) -> None:
+    found = script.progress_of(printed, 230)
+
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
+
+
+def test_an_installation_that_takes_long_says_so_from_time_to_time(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal, a person sees that it goes on, and the installer's output stays whole."""
+    script.LOOK_EVERY_S, script.REPORT_EVERY_S = 0.05, 0.2
+    slow = "import time; print('Collecting a', flush=True); time.sleep(2); print('Collecting b'); raise SystemExit(3)"
+    with pytest.raises(SystemExit):
+        script.run([sys.executable, "-c", slow], "installing", progress=lambda output: script.progress_of(output, 2))
+    said = capsys.readouterr().err
+
+    assert said.count("hub: installing, ") > 1
+    assert "installing, 1 s: 1 of 2 packages fetched" in said
+    assert "    Collecting a\n    Collecting b\n" in said
 
 
 def test_an_old_python_can_read_the_script() -> None:

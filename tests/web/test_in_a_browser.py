@@ -12,10 +12,13 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from crossdock.db.database import Store
+from crossdock.maintenance.alerting import service as alerting
 from crossdock.maintenance.alerting.rows import AlertRow
 from crossdock.maintenance.alerting.texts import cause_of
+from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from tests.api.conftest import Hub
 from tests.api.test_decisions import waiting
+from tests.api.test_integrations import CANARY, DECLARED
 from tests.shop import query
 from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
@@ -40,26 +43,53 @@ SHOWN = {
     "/dead-letters/1": None,
     "/events": "events",
     "/events/1-1": "event",
-    "/event-delivery": None,
-    "/event-volumes": None,
-    "/event-replay?count=true": None,
+    "/event-delivery": "delivery",
+    "/event-volumes": "volumes",
+    "/event-replay?count=true": "replay",
     "/orders": "orders",
     "/orders/{order}": "order",
     "/decisions": "decisions",
     "/integrations": "integrations",
-    "/integrations/shop_eu": None,
+    "/integrations/shop_eu": "integration",
     "/integrations/shop_eu/change": None,
     "/integrations/shop_eu/rotate": None,
     "/new-integration": None,
     "/new-integration/commercetools": "add-integration",
     "/declaration-preview": None,
     "/alerts": "alerts",
-    "/alert-mutes": None,
-    "/alert-routes": None,
+    "/alert-mutes": "mutes",
+    "/alert-routes": "routes",
     "/audit": "audit",
     "/replays": None,
     "/nothing": None,
 }
+
+
+#: Of the last 24 hours, and of the same hours a week before.
+VOLUMES = """
+INSERT INTO event_hour (hour, type, silent, events)
+SELECT date_trunc('hour', now()) - hours * interval '1 hour' - weeks * interval '7 days', type, false,
+       usual + (hours * 37 + weeks * 11) %% 40
+  FROM generate_series(1, 24) AS hours, generate_series(0, 1) AS weeks,
+       (VALUES ('crossdock.stock.changed', 900), ('crossdock.order.changed', 140), ('crossdock.product.changed', 20))
+       AS usually (type, usual) RETURNING 1
+"""
+MUTE = """
+INSERT INTO alert_mute (kind, subject, integration, until, reason, created_by)
+VALUES ('breaker_open', 'stripe_eu', '*', now() + interval '4 hours', 'Stripe maintains until noon', 'airflow:otto') RETURNING 1
+"""
+ROUTE = """
+INSERT INTO alert_route (name, definition) VALUES ('ops', '{"name": "ops", "integration": "mail_server", "severity": "warning",
+       "recipients": ["ops@shop.example"], "streams": ["shop_eu.*"]}') RETURNING 1
+"""
+
+
+@pytest.fixture(scope="module")
+def retailer() -> Iterator[FakeRetailer]:
+    """A system that a declaration reads."""
+    size = {"inventory": 20, "products": 5, "orders": 5, "customers": 2}
+    with FakeRetailer(seed=3, flaws=0, client_secret=CANARY, **size) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +130,10 @@ def busy(pages: Hub, hub_store: Store) -> Store:
         "'Stripe EU: 8 calls in a row failed (HTTP 503)', 8, 'stripe_eu', now() - interval '12 minutes') RETURNING 1",
     )
     query(hub_store, DEAD_LETTER)
+    query(hub_store, VOLUMES)
+    query(hub_store, MUTE)
+    query(hub_store, ROUTE)
+    alerting.request_test(hub_store, "ops", hub="shop", actor="airflow:otto")
     waiting(pages)
     return hub_store
 
@@ -140,7 +174,9 @@ def test_no_page_is_wider_than_a_telephone(busy: Store, pages: Hub, browser: Bro
         assert wide == []
 
 
-def test_the_pictures_of_the_docs_are_taken(busy: Store, pages: Hub, browser: Browser, tmp_path: Path) -> None:
+def test_the_pictures_of_the_docs_are_taken(
+    busy: Store, pages: Hub, browser: Browser, retailer: FakeRetailer, tmp_path: Path
+) -> None:
     """`HUB_PICTURES=1 ./hub test tests/web/test_in_a_browser.py` writes them anew."""
     folder = PICTURES if os.environ.get("HUB_PICTURES") else tmp_path
     for theme in ("light", "dark"):
@@ -151,6 +187,8 @@ def test_the_pictures_of_the_docs_are_taken(busy: Store, pages: Hub, browser: Br
                     screen.page.screenshot(path=folder / f"page-{name}{'-dark' if theme == 'dark' else ''}.png")
 
     with screen_of(browser, pages, "otto") as screen:
+        _preview(screen, retailer)
+        screen.page.screenshot(path=folder / "page-declaration-preview.png")
         screen.page.goto(f"{pages.url}/plugin/crossdock")
         expect(screen.page.frame_locator("iframe").get_by_text("Rows in the last 24 hours")).to_be_visible(
             timeout=60_000
@@ -161,6 +199,25 @@ def test_the_pictures_of_the_docs_are_taken(busy: Store, pages: Hub, browser: Br
     taken = {path.name: path.stat().st_size for path in folder.glob("page-*.png")}
     assert taken.keys() >= {"page-in-airflow.png", "page-overview-dark.png", "page-quarantine.png", "page-run.png"}
     assert min(taken.values()) > 10_000
+    shown = (PICTURES.parent / "pages.md").read_text(encoding="utf-8")
+    assert [name for name in SHOWN.values() if name and f"(images/page-{name}" not in shown] == []
+
+
+def _preview(screen: Screen, retailer: FakeRetailer) -> None:
+    """Preview a declaration as a person does, until its records are there."""
+    screen.open("/declaration-preview")
+    typed = {
+        "name": "erp_stock",
+        "declaration": DECLARED.replace("{url}", retailer.url).replace("{project}", retailer.project),
+        "settings.base_url": retailer.url,
+        "settings.allowed_networks": "127.0.0.0/8",
+        "credentials.user": retailer.client_id,
+        "credentials.secret": CANARY,
+    }
+    for name, value in typed.items():
+        screen.page.locator(f'[name="{name}"]').fill(value)
+    screen.click("Preview")
+    expect(screen.page.get_by_role("heading", name="As mapped").first).to_be_visible()
 
 
 def link_of_the_message(hub: Hub) -> str:

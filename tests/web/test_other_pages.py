@@ -27,7 +27,7 @@ from tests.sync.quarantine.test_service import Triage
 from tests.sync.records import entry
 from tests.web.conftest import Visitor
 from tests.web.hostile import ATTRIBUTE, SCRIPT
-from tests.web.test_quarantine import text_of
+from tests.web.test_quarantine import rejected, text_of
 
 #: Three systems in the registry.
 SHOP = """
@@ -41,6 +41,7 @@ ALERT = """
 INSERT INTO alert (kind, subject, message, records, closed_at)
 VALUES ('dead_letters', 'stock', %s, 3, CASE WHEN %s THEN now() END) RETURNING alert_id
 """
+OPEN_ALERT = "INSERT INTO alert (kind, subject, message) VALUES (%s, %s, %s) RETURNING 1"
 #: Of the first event.
 DEAD_LETTER = """
 INSERT INTO dead_letter (subscriber, state, attempts, next_attempt_at, cause, reason, epoch, xid, position, event_id,
@@ -49,6 +50,31 @@ SELECT 'mail', 'dead', 1, now(), 'Refused', 'no mailbox ' || partition_key, epoc
        source, type, subject, time, partition_key, 0, correlation_id, schema_version, data
   FROM event ORDER BY position LIMIT 1 RETURNING dead_letter_id
 """
+
+
+class TestTheOverview:
+    def test_an_outage_is_its_first_line(self, hub_store: Store, vera: Visitor) -> None:
+        """Before an order that waits, which is critical, too, and newer; and before all that is a warning."""
+        rejected(hub_store, "a")
+        query(hub_store, OPEN_ALERT, "breaker_open", "shop_eu", "Shop EU is down")
+        query(hub_store, OPEN_ALERT, "payment_unknown", "stripe", "Nobody knows what became of a payment")
+        query(hub_store, OPEN_ALERT, "stream_stale", "shop_eu.orders", "No sync has ended well")
+        page = text_of(vera.get("/overview")).partition("Kind What About")[2]
+
+        found = [page.index(text) for text in ("is down", "became of a payment", "Quarantine ", "has ended well")]
+        assert found == sorted(found)
+
+    def test_it_counts_as_many_open_alerts_as_their_page(self, hub_store: Store, vera: Visitor) -> None:
+        """One of rejected records is no line of its own beside them, and open all the same."""
+        rejected(hub_store, "a")
+        query(hub_store, OPEN_ALERT, "rows_rejected", "commercetools.inventory", "1 record is in quarantine")
+        query(hub_store, OPEN_ALERT, "stream_stale", "shop_eu.orders", "No sync has ended well")
+        page = vera.get("/overview")
+
+        assert "Open alerts 2 " in text_of(page)
+        assert "1 record is in quarantine" not in page
+        assert "/hub/pages/alerts?state=open" in page
+        assert "Open2" in text_of(vera.get("/alerts?state=open")).replace(" ", "")
 
 
 class TestRuns:
@@ -104,6 +130,46 @@ class TestRuns:
         assert "What became of each row" in page
         assert "/dags/sync_x/runs/manual__2026-12-01T00%3A00%3A00%2B00%3A00" in page
         assert "The hub has no run of this DAG run" in vera.get("/dag-run?dag_id=other&run_id=manual__1")
+
+    def test_a_run_that_is_tried_again_says_why_and_when(self, pages: Hub, hub_store: Store, vera: Visitor) -> None:
+        """Over REST, too. A shard has its own tasks only; and nothing is said of a run that has ended."""
+        Triage(hub_store).sync(entry(id="a"))
+        ((run_id,),) = query(
+            hub_store,
+            "UPDATE sync_run SET state = 'running', finished_at = NULL, dag_id = 'sync_x', dag_run_id = 'manual__5', shard = '1/2' "
+            "RETURNING run_id",
+        )
+        waits = {"retry_reason": "shop_eu does not answer", "retry_delay_override": 90, "max_tries": 3}
+        waits |= {"state": "up_for_retry", "end_date": "2026-11-21 09:30:00"}
+        for index in (0, 1):
+            _task(
+                pages.metadata, "sync_x", "manual__5", "shard.extract", map_index=index, try_number=1 + index, **waits
+            )
+        page = text_of(unescape(vera.get(f"/runs/{run_id}")))
+        retries = pages.call("GET", f"/v1/runs/{run_id}", "vera").json()["retries"]
+        of_all = text_of(unescape(vera.get("/dag-run?dag_id=sync_x&run_id=manual__5")))
+        query(hub_store, "UPDATE sync_run SET state = 'done', finished_at = now() RETURNING 1")
+
+        assert "shard.extract 0 failed on try 1 of 4: shop_eu does not answer. Airflow tries it again at" in page
+        assert "shard.extract 1 failed" not in page
+        assert [(each["map_index"], each["tries"], each["most_tries"], each["next_try_at"]) for each in retries] == [
+            (0, 1, 4, "2026-11-21T09:31:30Z")
+        ]
+        assert "shard.extract 0 failed on try 1" in of_all
+        assert "is tried again" not in text_of(vera.get(f"/runs/{run_id}"))
+        assert pages.call("GET", f"/v1/runs/{run_id}", "vera").json()["retries"] == []
+
+    def test_why_the_try_before_failed_is_said_while_the_next_one_runs(self, pages: Hub, vera: Visitor) -> None:
+        """Airflow keeps it with that try. A task that was cleared has had its tries, too, and is none that is tried again."""
+        same = {"dag_id": "sync_x", "run_id": "manual__6", "map_index": -1}
+        for task_id, reason in (("extract", "shop_eu does not answer"), ("load", None)):
+            _task(pages.metadata, **same, task_id=task_id, state="running", try_number=2, max_tries=3)
+            with closing(sqlite3.connect(pages.metadata)) as airflow, airflow:
+                _insert(airflow, "task_instance_history", **same, task_id=task_id, try_number=1, retry_reason=reason)
+        page = text_of(unescape(vera.get("/dag-run?dag_id=sync_x&run_id=manual__6")))
+
+        assert "extract failed on try 1 of 4: shop_eu does not answer. The next try has begun" in page
+        assert "load failed" not in page
 
     def test_a_failed_dag_run_says_which_task_failed_and_why(self, pages: Hub, hub_store: Store, vera: Visitor) -> None:
         """Also one that never began to read, of which the ledger has nothing."""
@@ -363,6 +429,17 @@ def test_no_text_from_outside_runs_in_a_page(pages: Hub, hub_store: Store, otto:
         assert text not in html, path
 
 
+def test_a_document_has_no_empty_line_between_its_lines(hub_store: Store, otto: Visitor) -> None:
+    publish(hub_store, stock("SKU-1", 1, 5))
+    query(hub_store, DEAD_LETTER)
+    for path in ("/events/1-1", "/dead-letters/1"):
+        text = re.search(r'<pre class="document"[^>]*>(.*?)</pre>', otto.get(path), re.DOTALL)
+
+        assert text
+        assert "sku" in text[1]
+        assert "\n\n" not in text[1]
+
+
 class TestDeadLetters:
     def test_data_is_fixed_once_for_what_was_seen_and_read_strictly(self, hub_store: Store, otto: Visitor) -> None:
         publish(hub_store, stock("SKU-1", 1, 5))
@@ -387,11 +464,16 @@ class TestDeadLetters:
 
 def _fail_task(metadata: Path, dag_id: str, run_id: str, task_id: str, reason: str | None) -> None:
     """Record in Airflow's metadata that a task failed, and what it left."""
+    _task(metadata, dag_id, run_id, task_id, state="failed", try_number=2)
     with closing(sqlite3.connect(metadata)) as airflow, airflow:
-        _insert(airflow, "task_instance", dag_id=dag_id, run_id=run_id, task_id=task_id, state="failed", try_number=2)
         if reason:
             value = json.dumps(reason)
             _insert(airflow, "xcom", dag_id=dag_id, run_id=run_id, task_id=task_id, key=RUN_NOTE, value=value)
+
+
+def _task(metadata: Path, dag_id: str, run_id: str, task_id: str, **values: object) -> None:
+    with closing(sqlite3.connect(metadata)) as airflow, airflow:
+        _insert(airflow, "task_instance", dag_id=dag_id, run_id=run_id, task_id=task_id, **values)
 
 
 def _insert(airflow: sqlite3.Connection, table: str, **values: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -79,7 +80,8 @@ class CauseDocument(BaseModel):
     type: str
     cause: str
     dead_letters: int
-    reason: str
+    reason: str = Field(description="The reason of the newest one; personal values of its event are masked.")
+    newest_id: int = Field(description="The ID of the newest one.")
     oldest_at: datetime
     newest_at: datetime
 
@@ -169,7 +171,8 @@ def list_causes(store: OpenStore) -> CausesDocument:
     """List the causes of open dead letters, most frequent first."""
     with store.transaction() as work:
         found = dead_letter_repository.causes(work)
-    return CausesDocument(causes=[_cause_document(group) for group in found])
+        data = dead_letter_repository.data_of(work, [group.newest_id for group in found])
+    return CausesDocument(causes=[_cause_document(group, data) for group in found])
 
 
 @router.get("/dead-letters/{dead_letter_id}", summary="Get a dead letter", responses=_NONE)
@@ -279,6 +282,7 @@ def _document(dead_letter: DeadLetter) -> DeadLetterDocument:
     return DeadLetterDocument(**{**shown, **masked})
 
 
-def _cause_document(group: CauseCount) -> CauseDocument:
-    reason = personal_data.masked_reason(group.reason, personal_data.fields_of_event(group.type))
+def _cause_document(group: CauseCount, data: Mapping[int, Sequence[str]]) -> CauseDocument:
+    texts = data.get(group.newest_id)
+    reason = personal_data.masked_reason(group.reason, personal_data.fields_of_event(group.type), texts)
     return CauseDocument(**{**msgspec.structs.asdict(group), "reason": reason})

@@ -1,8 +1,10 @@
-"""Which tasks of a DAG run failed, and why: from Airflow, for the page of a run that may not even have begun to read."""
+"""Which tasks of a DAG run failed or are tried again, and why: from Airflow, for a run that may not even have begun to read."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from crossdock.api.airflow_lookups import AirflowUnavailable, is_of_airflows_database, lookups
 from crossdock.core.ids import RUN_NOTE
@@ -10,6 +12,9 @@ from crossdock.core.ids import RUN_NOTE
 _WHAT = "it knows which task failed"
 #: Shards of one run; a person reads the first few.
 _MOST = 20
+#: What names a task of a run in Airflow, and the states of one that is tried again: it waits, or has begun.
+_IDENTITY = ("dag_id", "run_id", "task_id", "map_index")
+_WAITS, _BEGUN = "up_for_retry", ("scheduled", "queued", "running", "restarting")
 
 
 class FailedTask(NamedTuple):
@@ -19,6 +24,102 @@ class FailedTask(NamedTuple):
     tries: int
     #: What went wrong and what to do next, as the task said it; None where its process was gone before it could.
     reason: str | None
+
+
+class RetryingTask(NamedTuple):
+    """A task whose last try failed, and that is tried again."""
+
+    task_id: str
+    #: Which of several of its name; None where there is one.
+    map_index: int | None
+    #: The tries that failed, and how many there are at most.
+    tries: int
+    most_tries: int
+    #: Why the last of them failed; None where its process was gone before it could say so.
+    reason: str | None
+    #: When Airflow starts the next one; None where that is queued or running.
+    next_try_at: datetime | None
+
+
+def retrying_tasks(dag_id: str, dag_run_id: str) -> list[RetryingTask]:
+    """
+    Find the tasks of a DAG run that are tried again.
+
+    Raises:
+        AirflowUnavailable: Airflow's database does not answer.
+
+    """
+    return lookups().ask_now(_WHAT, lambda: _find_retrying(dag_id, dag_run_id))
+
+
+def of_shard(found: Sequence[RetryingTask], shard: str) -> list[RetryingTask]:
+    """Choose the tasks of one *shard*: the first of `1/2` is the first of several; all of them where there is no such number."""
+    number, divided, _ = shard.partition("/")
+    if not divided:
+        return list(found)
+    return [task for task in found if task.map_index in (None, int(number) - 1)]
+
+
+def _find_retrying(dag_id: str, dag_run_id: str) -> list[RetryingTask]:
+    return [
+        RetryingTask(
+            row.task_id,
+            row.map_index if row.map_index >= 0 else None,
+            row.try_number if row.state == _WAITS else row.try_number - 1,
+            row.max_tries + 1,
+            row.retry_reason,
+            _next_try(row),
+        )
+        for row in _rows(_retrying(dag_id, dag_run_id))
+        # A task that was cleared had its tries, too; their end was no retry, and has no reason.
+        if row.state == _WAITS or row.retry_reason
+    ]
+
+
+def _next_try(row: Any) -> datetime | None:
+    if row.state != _WAITS or row.end_date is None or row.retry_delay_override is None:
+        return None
+    ended_at: datetime = row.end_date
+    return ended_at + timedelta(seconds=row.retry_delay_override)
+
+
+def _retrying(dag_id: str, dag_run_id: str) -> Any:
+    """Select the tasks that wait for their next try or have begun it; of these the reason is kept with the try before."""
+    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415  this room is imported by all of Airflow
+    from airflow.models.taskinstancehistory import TaskInstanceHistory  # noqa: PLC0415
+    from sqlalchemy import and_, func, or_, select  # noqa: PLC0415
+
+    same = [getattr(TaskInstance, name) == getattr(TaskInstanceHistory, name) for name in _IDENTITY]
+    return (
+        select(
+            TaskInstance.task_id,
+            TaskInstance.map_index,
+            TaskInstance.state,
+            TaskInstance.try_number,
+            TaskInstance.max_tries,
+            TaskInstance.end_date,
+            TaskInstance.retry_delay_override,
+            func.coalesce(TaskInstance.retry_reason, TaskInstanceHistory.retry_reason).label("retry_reason"),
+        )
+        .outerjoin(TaskInstanceHistory, and_(*same, TaskInstanceHistory.try_number == TaskInstance.try_number - 1))
+        .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == dag_run_id)
+        .where(or_(TaskInstance.state == _WAITS, and_(TaskInstance.state.in_(_BEGUN), TaskInstance.try_number > 1)))
+        .order_by(TaskInstance.task_id, TaskInstance.map_index)
+        .limit(_MOST)
+    )
+
+
+def _rows(query: Any) -> Sequence[Any]:
+    from airflow.utils.session import create_session  # noqa: PLC0415
+
+    try:
+        with create_session() as session:
+            found: Sequence[Any] = session.execute(query).all()
+    except Exception as error:
+        if not is_of_airflows_database(error):
+            raise
+        raise AirflowUnavailable(_WHAT) from error
+    return found
 
 
 def failed_tasks(dag_id: str, dag_run_id: str) -> list[FailedTask]:

@@ -47,7 +47,8 @@ class OverviewDocument(BaseModel):
     dead_letters: int
     outages: list[OutageDocument] = Field(description="Integrations whose circuit breaker is not closed.")
     alerts: list[OpenAlertDocument] = Field(
-        description=f"The open alerts, the gravest first and of these the newest, at most {overview.ALERTS}."
+        description="The open alerts, the gravest first, of these the outages, and of these the newest; "
+        f"at most {overview.ALERTS}."
     )
     alerts_are_sent: bool = Field(description="Whether a sender of alerts is at work.")
     alert_routes: int = Field(description="How many routes say who gets alerts.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,7 +11,9 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from crossdock.api.access import guard
+from crossdock.api.airflow_lookups import AirflowUnavailable
 from crossdock.api.dependencies import OpenStore
+from crossdock.api.failed_tasks import RetryingTask, of_shard, retrying_tasks
 from crossdock.api.integration_health import CallsDocument
 from crossdock.api.pagination import Limit, RowCursor, cursor_like, cursor_of_row, place_of_row
 from crossdock.api.problems import ProblemDocument
@@ -77,12 +80,30 @@ class RunDocument(BaseModel):
     seconds: float
 
 
+class RetryDocument(BaseModel):
+    """A task of the run whose last try failed, and that Airflow tries again."""
+
+    task_id: str
+    map_index: int | None = Field(description="Which of several tasks of this name; null where there is one.")
+    tries: int = Field(description="How many tries have failed.")
+    most_tries: int = Field(description="How many tries there are at most.")
+    reason: str | None = Field(
+        description="Why the last try failed; null where its process was gone before it could say so."
+    )
+    next_try_at: datetime | None = Field(
+        description="When Airflow starts the next try; null where that is queued or running."
+    )
+
+
 class RunDetailDocument(RunDocument):
     """One run with its progress and its calls."""
 
     expected_records: int | None = Field(description="How many records the source reported for the window, if it did.")
     landed: int = Field(description="Records in the run's pages, while they are kept.")
     calls: CallsDocument
+    retries: list[RetryDocument] = Field(
+        description="Tasks of a running run that failed and are tried again; empty where none is, or Airflow does not answer."
+    )
 
 
 class RunsPage(BaseModel):
@@ -169,7 +190,16 @@ def show_run(store: OpenStore, run_id: RunId) -> RunDetailDocument:
         expected_records=run.expected_records,
         landed=landed,
         calls=CallsDocument.of(usage),
+        retries=[RetryDocument(**task._asdict()) for task in _retries_of(run)],
     )
+
+
+def _retries_of(run: Run) -> list[RetryingTask]:
+    if run.state is not RunState.RUNNING or not (run.dag_id and run.dag_run_id):
+        return []
+    with suppress(AirflowUnavailable):
+        return of_shard(retrying_tasks(run.dag_id, run.dag_run_id), run.shard)
+    return []
 
 
 @router.get("/{run_id}/rows", summary="List the rows of a run", dependencies=[guard(Role.VIEWER)], responses=_NONE)

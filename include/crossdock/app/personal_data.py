@@ -25,6 +25,7 @@ from crossdock.core.storable import storable
 from crossdock.db.database import Store, Work
 from crossdock.events.model import WEBHOOK_HANDSHAKE, WEBHOOK_IGNORED, WEBHOOK_RECEIVED, Event
 from crossdock.observability import audit
+from crossdock.observability.alerts import without_addresses
 from crossdock.sync.dataset import Record, Schema
 from crossdock.sync.quarantine.model import Failure
 from crossdock.sync.quarantine.repository import Item
@@ -187,9 +188,22 @@ def without_values(text: str | None, value: Any, fields: Fields) -> str | None:
     return text
 
 
-def masked_reason(reason: str, fields: Fields) -> str:
-    """Mask a *reason* of which nobody knows here whose data it quotes."""
-    return reason if fields == _NOTHING else MASK
+def masked_reason(reason: str, fields: Fields, texts: Sequence[str] | None = None) -> str:
+    """
+    Mask the *reason* of a failure in a list.
+
+    Args:
+        reason: What went wrong; it may quote a value of the event.
+        fields: The personal fields of the event.
+        texts: The data of the event, JSON texts. None where they were not read: all of the reason is masked then.
+
+    """
+    if fields == _NOTHING:
+        return reason
+    if texts is None:
+        return MASK
+    # A system may answer with an address that it wrote in its own way.
+    return without_addresses(without_values(reason, [json.loads(text) for text in texts], fields) or "")
 
 
 def masked_failure_value(value: str, columns: str | None, fields: Fields) -> str:

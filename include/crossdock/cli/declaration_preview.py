@@ -10,6 +10,7 @@ from typing import Any
 
 from crossdock.cli import console
 from crossdock.cli.credentials import credentials_for
+from crossdock.cli.exit_codes import Exit
 from crossdock.client.hub import HubApi
 from crossdock.connectors.declarative.signing import needed_credentials
 from crossdock.connectors.declarative.streams import declared_stream
@@ -47,6 +48,14 @@ def _is_added(api: HubApi, integration_id: str) -> bool:
     return True
 
 
+def exit_of_preview(records: Sequence[dict[str, Any]]) -> Exit:
+    """Choose the exit code: a declaration of which no record would be loaded is not right yet."""
+    rejected = sum(bool(record["failures"]) for record in records)
+    if not rejected:
+        return Exit.DONE
+    return Exit.FAILED if rejected == len(records) else Exit.PARTIAL
+
+
 def show_preview(records: Sequence[dict[str, Any]]) -> None:
     """Show each record in two tables, and what the rules say of it."""
     for number, record in enumerate(records, start=1):
@@ -63,6 +72,10 @@ def show_preview(records: Sequence[dict[str, Any]]) -> None:
     loaded = sum(not record["failures"] for record in records)
     if records:
         console.say(f"{loaded} of {len(records)} records would be loaded. Nothing was stored.")
+    if records and not loaded:
+        console.error(
+            "None of these records would be loaded: correct the mapping or the rules by what each record says"
+        )
 
 
 def _show(title: str, fields: Any) -> None:

@@ -226,8 +226,16 @@ def add(
     if not existing:
         body["credentials"] = credentials_for(schemas, credentials)
     stored = _sent(lambda: api.post("/integrations", body).document, as_json=as_json)
-    read_by = f"Its streams: {', '.join(stored['streams'])}" if stored["streams"] else "No stream reads it yet"
-    _report(stored, f"{integration_id} is connected. {read_by}", as_json=as_json)
+    _report(stored, f"{integration_id} is connected. {_used_by(stored)}", as_json=as_json)
+
+
+def _used_by(stored: dict[str, Any]) -> str:
+    """Say what the hub does with an integration that was added; only a declared one gets its stream later, with its file."""
+    if stored["streams"]:
+        return f"Its streams: {', '.join(stored['streams'])}"
+    if stored["kind"] == "declared":
+        return "No stream reads it yet: put its declaration into the folder of integrations"
+    return f"It has no streams; the hub calls it by its actions: ./hub integration actions {stored['id']}"
 
 
 @app.command("test")
@@ -388,19 +396,23 @@ def preview(
     """
     Show the first records of a declared system as received, as mapped, and what the rules say. Stores nothing.
 
+    The exit code is 1 if there are records and none would be loaded, and 3 if some would not.
+
     With the address and credentials given here, or else with those of the integration, if it was added already.
 
     Example: ./hub integration preview dags/integrations/erp_stock.yaml --credentials erp.json
     """
-    from crossdock.cli.declaration_preview import preview_body, show_preview  # noqa: PLC0415
+    from crossdock.cli.declaration_preview import exit_of_preview, preview_body, show_preview  # noqa: PLC0415
 
     api = hub_api()
     body = preview_body(api, file, _settings(settings), credentials)
     found = api.post("/declarations/preview", {**body, "records": records}).document
     if as_json:
         console.show_json(found)
-        return
-    show_preview(found["records"])
+    else:
+        show_preview(found["records"])
+    if ended := exit_of_preview(found["records"]):
+        raise typer.Exit(ended)
 
 
 def _input(given: str) -> Any:
@@ -496,9 +508,15 @@ def _report(document: dict[str, Any], sentence: str, *, as_json: bool) -> None:
 
 def _show_checks(checks: list[dict[str, Any]]) -> None:
     rows = [
-        (check["name"], check["outcome"], check["duration_ms"], check["message"], check["hint"]) for check in checks
+        (check["name"], check["outcome"], check["duration_ms"], check["message"], _typed(check["hint"]))
+        for check in checks
     ]
     console.show_table("Connection test", ("check", "", "ms", "found", "what to do"), rows, empty="")
+
+
+def _typed(hint: str | None) -> str | None:
+    """Write a setting that *hint* names as it is typed here: `--set 'allowed_networks=["10.0.0.1/32"]'`."""
+    return re.sub(r"\bset (\w+) to (\[[^\]]*\])", r"add --set '\1=\2'", hint) if hint else hint
 
 
 def _show_fields(title: str, fields: dict[str, Any]) -> None:

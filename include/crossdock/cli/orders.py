@@ -33,7 +33,7 @@ from crossdock.core.paths import path_of
 
 class _Commands(CommandGroup):
     #: To cancel is what the API calls it; here it is said what that does.
-    meant: ClassVar[Mapping[str, str]] = {"cancel": "./hub order compensate ID --reason REASON"}
+    meant: ClassVar[Mapping[str, str]] = {"cancel": "./hub order compensate ORDER_ID --reason REASON"}
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Orders placed at the hub.")
@@ -96,7 +96,9 @@ def show(order_id: OrderId, as_json: Json = False) -> None:
 
 @app.command("trace")
 def trace(
-    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its ID, your reference, or its number at a platform.")],
+    order: Annotated[
+        str, typer.Argument(metavar="ORDER_ID", help="Its ID, your reference, or its number at a platform.")
+    ],
     platform: Platform = None,
     since: Since = None,
     limit: Most = LARGEST_PAGE,

@@ -7,6 +7,7 @@ from typing import Any
 
 from crossdock.cli import console
 from crossdock.cli.counted import counted
+from crossdock.cli.instants import shown
 
 Run = Mapping[str, Any]
 
@@ -76,6 +77,8 @@ def show_run(run: Run) -> None:
         console.show(f"  {calls(run['calls'])}")
     if run["error"]:
         console.error(run["error"])
+    for retry in run.get("retries", ()):
+        console.notice(retried(retry))
     if missing := missing_keys(run):
         console.error(missing)
     if _has_rows(counts):
@@ -138,6 +141,16 @@ def calls(usage: Mapping[str, Any]) -> str:
     if usage["p50_ms"] is None or usage["p95_ms"] is None:
         return parts
     return f"{parts}; P50 {_ms(usage['p50_ms'])}, P95 {_ms(usage['p95_ms'])}"
+
+
+def retried(retry: Mapping[str, Any]) -> str:
+    """Say which task failed, why, and when it is tried again: `extract failed on try 1 of 4: … Next try at 09:31:05 UTC`."""
+    number = "" if retry["map_index"] is None else f" {retry['map_index']}"
+    reason = (retry["reason"] or "its process was gone before it could say why").rstrip(".")
+    failed = f"{retry['task_id']}{number} failed on try {retry['tries']} of {retry['most_tries']}: {reason}."
+    if retry["next_try_at"] is None:
+        return f"{failed} The next try has begun, or waits for its turn."
+    return f"{failed} Airflow tries it again at {shown(retry['next_try_at'])} UTC."
 
 
 def _ms(value: float) -> str:

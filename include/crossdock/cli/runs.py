@@ -52,7 +52,7 @@ def show(run_id: RunId, as_json: Json = False) -> None:
     """
     run = hub_api().get(path_of("runs", run_id)).document
     if as_json:
-        console.show_json({**run_reports.document(run), "calls": run["calls"]})
+        console.show_json({**run_reports.document(run), "calls": run["calls"], "retries": run["retries"]})
     else:
         run_reports.show_run(run)
 

@@ -24,6 +24,18 @@ _LONGEST_NUMBER = 64
 _NUMBER = re.compile(r"[-+.]?[0-9][-+0-9A-Fa-f_:.eExo]*")
 _NUMBER_TAGS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
 
+#: What the parser says of a value that begins with a quote and goes on after it, has a colon, or begins with ` @ or %.
+_OF_QUOTES = (
+    "cannot start any token",
+    "did not find expected key",
+    "expected <block end>",
+    "mapping values are not allowed",
+)
+_QUOTES = (
+    ". A value with quotes, `: `, or a backtick, @ or % at its beginning goes as a whole into apostrophes, with each apostrophe "
+    "inside it doubled: '\"Item No\"', 'state == ''open''', 'total > `1`'"
+)
+
 
 class InvalidYaml(BadRequest):
     """A text is not YAML, or not of bounded size; *line* counts from 1."""
@@ -199,4 +211,6 @@ def _refuse_long_number(event: Any, line: int) -> None:
 
 def _invalid(error: Any) -> InvalidYaml:
     mark = getattr(error, "problem_mark", None)
-    return InvalidYaml(mark.line + 1 if mark else 1, getattr(error, "problem", None) or "is not YAML")
+    problem = getattr(error, "problem", None) or "is not YAML"
+    hint = _QUOTES if any(sign in problem for sign in _OF_QUOTES) else ""
+    return InvalidYaml(mark.line + 1 if mark else 1, problem + hint)

@@ -440,8 +440,29 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
+#: What the classes of errors of urllib3, requests and http.client mean. Their own text contains query values.
+_MEANINGS = {
+    "RemoteDisconnected": "the connection was closed without an answer",
+    "IncompleteRead": "the answer ended early",
+    "LineTooLong": "a line in the head of the answer is too long",
+    "BadStatusLine": "the answer is not HTTP",
+    "ConnectTimeoutError": "no connection in time",
+    "ConnectTimeout": "no connection in time",
+    "NewConnectionError": "no connection",
+    "ReadTimeoutError": "no answer in time",
+    "ReadTimeout": "no answer in time",
+    "ProtocolError": "the connection broke",
+    "ChunkedEncodingError": "the connection broke",
+    "ConnectionError": "the connection broke",
+    "InvalidChunkLength": "the answer is not HTTP",
+    "DecodeError": "the answer cannot be decompressed",
+    "ContentDecodingError": "the answer cannot be decompressed",
+    "SSLError": "TLS failed",
+}
+
+
 def _reason(error: BaseException, root: BaseException) -> str:
-    """Name what went wrong by the operating system's text or the error's class; its own text contains query values."""
+    """Name what went wrong by the operating system's text, or by what the error's class means."""
     # Of urllib3's ProtocolError, the cause has the telling name: LineTooLong, BadStatusLine.
-    named = root if isinstance(root, http.client.HTTPException) else error
-    return (root.strerror if isinstance(root, OSError) else None) or type(named).__name__
+    named = type(root if isinstance(root, http.client.HTTPException) else error).__name__
+    return (root.strerror if isinstance(root, OSError) else None) or _MEANINGS.get(named, named)

@@ -162,8 +162,8 @@ def _refuse_forbidden(system: str, host: str, address: Address, allowed: Allowed
     if not is_public(address):
         network = str(ipaddress.ip_network(address))
         raise AddressRefused(
-            f"{system}: {host} resolves to {address}, which is not a public address. If this is intended, allow it "
-            f'in the extra of the connection: "allowed_networks": ["{network}"]',
+            f"{system}: {host} resolves to {address}, which is not a public address. If this is intended, set "
+            f'allowed_networks to ["{network}"]: a setting of the integration, or in the extra of its connection in Airflow',
             network=network,
         )
     if not encrypted:

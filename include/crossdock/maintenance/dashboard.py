@@ -30,7 +30,10 @@ PERIOD = timedelta(hours=24)
 
 
 class Dashboard(msgspec.Struct, frozen=True):
+    #: Those whose causes are not listed beside them, the gravest first.
     alerts: Sequence[Alert]
+    #: How many alerts are open, as the page of the alerts counts them; no more than `needs.MOST` are counted.
+    open_alerts: int
     decisions: Sequence[Decision]
     quarantine: Sequence[CauseCount]
     dead_letters: Sequence[DeadLetterCause]
@@ -53,23 +56,31 @@ def needs(store: Store) -> int:
 
     """
     with store.transaction() as work:
-        return sum(len(found) for found in _needs(work).values())
+        found, _ = _needs(work)
+        return sum(map(len, found.values()))
 
 
-def _needs(work: Work) -> dict[str, Sequence[Any]]:
-    """Read what needs a person, by the fields of `Dashboard`."""
+def _needs(work: Work) -> tuple[dict[str, Sequence[Any]], int]:
+    """Read what needs a person, by the fields of `Dashboard`, and how many alerts are open."""
     asked, rejected, dead = (
         decisions.find(work, limit=MOST + 1),
         quarantine.causes(work, values=0),
         dead_letters.causes(work),
     )
+    is_open = alerting.open_alerts(work)
     found = alerting.without_listed(
-        alerting.open_alerts(work),
+        is_open,
         subscribers={cause.subscriber for cause in dead},
         streams={cause.stream for cause in rejected},
         has_waiting_orders=any(each.kind is DecisionKind.STEP for each in asked),
     )
-    return {"alerts": found[: MOST + 1], "decisions": asked, "quarantine": rejected, "dead_letters": dead}
+    listed: dict[str, Sequence[Any]] = {
+        "alerts": found[: MOST + 1],
+        "decisions": asked,
+        "quarantine": rejected,
+        "dead_letters": dead,
+    }
+    return listed, len(is_open)
 
 
 def read(store: Store, streams: Sequence[tuple[str, int]]) -> Dashboard:
@@ -82,8 +93,10 @@ def read(store: Store, streams: Sequence[tuple[str, int]]) -> Dashboard:
     """
     with store.transaction() as work:
         ended, rows = ledger.totals(work, PERIOD)
+        listed, open_alerts = _needs(work)
         return Dashboard(
-            **_needs(work),
+            **listed,
+            open_alerts=open_alerts,
             systems=integrations.systems(work),
             runs=ledger.latest_of_streams(work, [stream for stream, _ in streams], limit=RUNS),
             complete_to=watermarks.complete_to_all(work, streams),

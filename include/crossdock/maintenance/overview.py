@@ -55,7 +55,7 @@ class Overview(msgspec.Struct, frozen=True):
     in_quarantine: int
     dead_letters: int
     outages: tuple[OpenOutage, ...]
-    #: The gravest first, then the newest, at most `ALERTS`.
+    #: The gravest first, of these the outages, and of these the newest; at most `ALERTS`.
     alerts: tuple[OpenAlert, ...]
     #: Whether a sender of alerts is at work.
     alerts_are_sent: bool

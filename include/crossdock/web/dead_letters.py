@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -16,7 +17,7 @@ from crossdock.app.event_types import event_types
 from crossdock.core.roles import Caller, Role
 from crossdock.db.bulk_edit import MOST_DISCARDED
 from crossdock.events.dead_letters import repository, service
-from crossdock.events.dead_letters.repository import DeadLetter
+from crossdock.events.dead_letters.repository import CauseCount, DeadLetter
 from crossdock.events.replay import service as replay_service
 from crossdock.sync.quarantine import repository as quarantine
 from crossdock.web.documents import digest, lines_of, refuse_changed
@@ -50,6 +51,7 @@ def causes(
         chosen = next((group for group in groups if (group.subscriber, group.cause) == (subscriber, cause)), None)
         if chosen is None and groups and not (subscriber or cause):
             chosen = groups[0]
+        data = repository.data_of(work, [chosen.newest_id] if chosen else [])
         found = repository.find(
             work,
             state="dead",
@@ -68,7 +70,7 @@ def causes(
         "dead_letters.html",
         groups=groups,
         chosen=chosen,
-        reason=personal_data.masked_reason(chosen.reason, personal_data.fields_of_event(chosen.type)) if chosen else "",
+        reason=_reason_of(chosen, data) if chosen else "",
         of_cause=of_cause,
         items=items,
         listed=[_masked_in_list(each) for each in page],
@@ -149,6 +151,12 @@ def discard_all(request: Request, store: OpenStore, caller: Operator, form: Post
 def _text_of(found: DeadLetter) -> str:
     """Write the data to deliver for an editor."""
     return json.dumps(json.loads(found.edited_data or found.event.data), indent=2, ensure_ascii=False)
+
+
+def _reason_of(group: CauseCount, data: Mapping[int, Sequence[str]]) -> str:
+    """Say why the newest of a cause failed, without the personal values that it quotes."""
+    fields = personal_data.fields_of_event(group.type)
+    return personal_data.masked_reason(group.reason, fields, data.get(group.newest_id))
 
 
 def _masked_in_list(found: DeadLetter) -> DeadLetter:

@@ -12,6 +12,8 @@ from crossdock.api.dependencies import OpenStore, Router
 from crossdock.app.streams import existing
 from crossdock.core.roles import Caller, Role
 from crossdock.maintenance import dashboard
+from crossdock.maintenance.alerting import needs
+from crossdock.maintenance.alerting.kinds import kind_of
 from crossdock.web.alerts import page_of
 from crossdock.web.integrations import state_of
 from crossdock.web.page import go_to, show
@@ -40,6 +42,8 @@ def overview(request: Request, store: OpenStore, caller: Annotated[Caller, guard
         "overview.html",
         found=found,
         most=dashboard.MOST,
+        most_alerts=needs.MOST,
+        severity_of=lambda alert: kind_of(alert.kind).severity,
         streams=streams,
         state_of=state_of,
         page_of=page_of,

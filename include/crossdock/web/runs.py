@@ -15,12 +15,15 @@ from crossdock.api.dependencies import (
     AirflowUnavailable,
     FailedTask,
     OpenStore,
+    RetryingTask,
     Router,
     RowCursor,
     cursor_like,
     cursor_of_row,
     failed_tasks,
+    of_shard,
     place_of_row,
+    retrying_tasks,
 )
 from crossdock.app import personal_data, shown_runs
 from crossdock.app.streams import dataset_of, existing
@@ -43,7 +46,7 @@ RunId = Annotated[str, Path(max_length=200, pattern=PLAIN)]
 Viewer = Annotated[Caller, guard(Role.VIEWER)]
 _ON_A_PAGE = 50
 #: States of a run after which there is no failed task to look for.
-_WELL = frozenset({RunState.DONE, RunState.PARTIAL, RunState.RUNNING})
+_WELL = frozenset({RunState.DONE, RunState.PARTIAL})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -108,7 +111,7 @@ def run(request: Request, store: OpenStore, caller: Viewer, run_id: RunId) -> HT
         before=before,
         waterfall=_waterfall(found, steps),
         calls=calls,
-        **_failure_of(found.dag_id, found.dag_run_id, is_wanted=found.state not in _WELL),
+        **_failure_of(found.dag_id, found.dag_run_id, state=found.state, shard=found.shard),
     )
 
 
@@ -162,15 +165,22 @@ def dag_run(
     return show(request, caller, "dag_run.html", runs=found, dag_id=dag_id, dag_run_id=run_id, **failure)
 
 
-def _failure_of(dag_id: str | None, dag_run_id: str | None, *, is_wanted: bool = True) -> dict[str, Any]:
-    """Ask Airflow which tasks failed and why; a page without the answer says so."""
+def _failure_of(
+    dag_id: str | None, dag_run_id: str | None, *, state: RunState | None = None, shard: str = ""
+) -> dict[str, Any]:
+    """Ask Airflow which tasks failed, or are tried again, and why; a page without the answer says so."""
     failed: list[FailedTask] = []
-    if not (is_wanted and dag_id and dag_run_id):
-        return {"failed": failed, "is_known": True}
-    try:
-        return {"failed": failed_tasks(dag_id, dag_run_id), "is_known": True}
-    except AirflowUnavailable:
-        return {"failed": failed, "is_known": False}
+    retrying: list[RetryingTask] = []
+    is_known = True
+    if dag_id and dag_run_id and state not in _WELL:
+        try:
+            if state is not RunState.RUNNING:
+                failed = failed_tasks(dag_id, dag_run_id)
+            if state in (None, RunState.RUNNING):
+                retrying = of_shard(retrying_tasks(dag_id, dag_run_id), shard)
+        except AirflowUnavailable:
+            is_known = False
+    return {"failed": failed, "retrying": retrying, "is_known": is_known}
 
 
 def _waterfall(found: Run, steps: Sequence[Step]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from crossdock.app.airflow.hints import phrase
 from crossdock.app.airflow.retry_policy import RetryByKind
 from crossdock.app.airflow.task_failures import cause_of, explained_failures
-from crossdock.core.errors import HeldForApproval, HubError, OutcomeUnknown, SystemUnavailable
+from crossdock.core.errors import HeldForApproval, HubError, OutcomeUnknown, SystemUnavailable, Transient
 from crossdock.db.database import StoreRefused
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -121,6 +121,14 @@ def test_a_failed_task_s_log_ends_with_what_is_wrong_and_what_to_do(run: Callabl
     assert error.hint is not None
     assert ended.errors == [str(error), phrase(error.hint), "Task exited"]
     assert not ended.has_traceback
+
+
+@pytest.mark.parametrize("wait_s", [None, 30.0])
+def test_airflow_keeps_with_a_try_why_it_failed(run: Callable[..., Ended], wait_s: float | None) -> None:
+    """The page of the run shows it while the next try is waited for: the kind of the error alone says nothing."""
+    ended = run(failing(Transient("shop_eu does not answer", retry_in_s=wait_s)))
+
+    assert (ended.state, ended.message.retry_reason) == ("up_for_retry", "shop_eu does not answer")
 
 
 def test_a_terminal_error_is_still_not_retried(run: Callable[..., Ended]) -> None:

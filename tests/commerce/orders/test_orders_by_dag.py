@@ -91,7 +91,7 @@ def test_a_run_takes_each_order_to_its_end_and_a_refused_one_ends_alone(hub: Ord
     assert report == RunReport(confirmed=5, cancelled=2, open=0)
     assert {hub.order(order).state for order in bought} == {OrderState.CONFIRMED}
     assert hub.order(declined[0]).reason == "authorise_payment: the payment is declined"
-    assert hub.order(sold_out).reason == "reserve_stock: out of stock: 1 of lamp"
+    assert hub.order(sold_out).reason == "reserve_stock: out of stock: lamp (1 missing)"
     assert (hub.charged_minor(), hub.blocked()) == (5 * 2_500, 0)
     assert run(hub) is None
 

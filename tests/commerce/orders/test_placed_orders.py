@@ -89,7 +89,7 @@ def test_an_order_is_not_cancelled_while_money_is_kept_that_a_person_captured(hu
 def test_an_order_for_more_than_there_is_holds_no_money(hub: OrderHub) -> None:
     order = hub.go_on(hub.place(lines=[Line(sku="mug", quantity=11, price_minor=100)]))
 
-    assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: 1 of mug")
+    assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: mug (1 missing)")
     assert (hub.charged_minor(), hub.blocked()) == (0, 0)
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_sold_from_the_stock_of_a_removed_integration(hub: OrderHub) 
     query(hub.store, "INSERT INTO removed_integration (integration_id) VALUES ('acme') RETURNING 1")
     order = hub.go_on(hub.place(lines=[Line(sku="cup", quantity=1, price_minor=100)]))
 
-    assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: 1 of cup")
+    assert (order.state, order.reason) == (OrderState.CANCELLED, "reserve_stock: out of stock: cup (1 missing)")
 
 
 def test_the_same_order_again_is_the_first_one_and_another_under_its_reference_is_refused(hub: OrderHub) -> None:

@@ -565,6 +565,7 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
         (2, "/base_url"),
         (3, "/colour"),
         (5, "/read/path"),
+        (6, "/read/records"),
         (7, "/read/paging/next"),
         (14, "/mapping/Name"),
         (15, "/mapping/size/type"),
@@ -606,6 +607,33 @@ def test_a_function_that_does_not_exist_is_a_mistake_of_its_line(tmp_path: Path)
     assert mistake.pointer == "/mapping/available_quantity/path"
     assert "available_quantity" in text.splitlines()[mistake.line - 1]
     assert "has no function minus(); There are abs, add," in str(wrong.value)
+
+
+def test_mistakes_of_the_form_and_of_the_meaning_are_named_at_once(tmp_path: Path) -> None:
+    """A person corrects a file once. What may follow from a wrong form is not guessed: it may be gone with it."""
+    text = REST.read_text().replace("records: results", "records: 'results['").replace("title:", "colour: red\ntitle:")
+    text = text.replace("  sku: {path: sku}\n", "  skoo: {path: sku}\n").replace("type: integer", "type: int", 1)
+    (tmp_path / "Wrong.yaml").write_text(text + "schedule: whenever\n")
+    with pytest.raises(InvalidDeclaration) as wrong:
+        declared_stream(tmp_path / "Wrong.yaml")
+    found = {each.pointer for each in wrong.value.mistakes}
+
+    assert found >= {"/colour", "/read/records", "/mapping/skoo", "/schedule", ""}
+    assert "/mapping" not in found, "which column it lacks is known once the mapping has its form"
+
+
+@pytest.mark.parametrize("path", ["`1`", '"Item No".x', "meta: id", "'\"a\"'.b"])
+def test_a_path_that_yaml_cannot_read_is_answered_with_its_quotes(tmp_path: Path, path: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(REST.read_text().replace("{path: sku}", f"\n    path: {path}\n    type: text"))
+    with pytest.raises(InvalidDeclaration, match="goes as a whole into apostrophes"):
+        declared_stream(tmp_path / "wrong.yaml")
+
+
+@pytest.mark.parametrize("path", ["Item No", "order-no", "a == `1", "meta:id"])
+def test_a_path_that_jmespath_cannot_read_is_answered_with_its_quotes(tmp_path: Path, path: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(REST.read_text().replace("{path: sku}", f"{{path: '{path}'}}"))
+    with pytest.raises(InvalidDeclaration, match=r"such as '\"Item No\"', \"state == 'open'\" or 'total > `1`'"):
+        declared_stream(tmp_path / "wrong.yaml")
 
 
 LAUGHS = "\n".join(["a0: &a0 [x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))])

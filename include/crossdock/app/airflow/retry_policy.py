@@ -11,6 +11,7 @@ from airflow.sdk import (
     RetryPolicy,
 )
 
+from crossdock.app.airflow.dag_alerts import reason_of
 from crossdock.app.airflow.task_failures import cause_of
 from crossdock.core.errors import OutcomeUnknown, Terminal, Transient
 from crossdock.core.settings import settings
@@ -41,11 +42,13 @@ class RetryByKind(RetryPolicy):
             return RetryDecision.fail(f"{type(error).__name__} is not retried: the result would be the same")
         if isinstance(error, OutcomeUnknown):
             return RetryDecision.fail("OutcomeUnknown is not retried: the request may have had its effect")
+        # Airflow keeps it with the try, and the page of the run shows it.
+        why = reason_of(exception)
         if isinstance(error, Transient) and error.retry_in_s is not None:
             requested = timedelta(seconds=error.retry_in_s)
-            return RetryDecision.retry(min(requested, LONGEST_WAIT) + _jitter(), "retry after the requested delay")
+            return RetryDecision.retry(min(requested, LONGEST_WAIT) + _jitter(), why)
         doubled = timedelta(seconds=settings().retry_delay_s * 2 ** (try_number - 1) * random.uniform(0.5, 1.5))  # noqa: S311
-        return RetryDecision.retry(min(doubled, LONGEST_WAIT), type(error).__name__)
+        return RetryDecision.retry(min(doubled, LONGEST_WAIT), why)
 
 
 def _jitter() -> timedelta:

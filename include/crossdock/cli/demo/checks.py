@@ -15,24 +15,31 @@ class DemoFailed(StackError):
     """A step found something wrong: a wrong count, a missing record. Never that it took long."""
 
 
-def expect(truth: bool, otherwise: str) -> None:
+def expect(truth: bool, otherwise: str, look: str = "") -> None:
     """
     Check that *truth* holds.
 
+    Args:
+        truth: What was found.
+        otherwise: What is wrong if it does not hold.
+        look: The command that shows the record.
+
     Raises:
-        DemoFailed: it does not; *otherwise* says what is wrong.
+        DemoFailed: it does not hold; the message says how to look at the record.
 
     """
     if not truth:
-        raise DemoFailed(otherwise)
+        raise DemoFailed(f"{otherwise}. To look at it: {look}" if look else otherwise)
 
 
-def expect_in_hub(store: Store, schema: Schema, integration: str, changed: Sequence[dict[str, Any]]) -> None:
+def expect_in_hub(
+    store: Store, schema: Schema, integration: str, changed: Sequence[dict[str, Any]], look: str = ""
+) -> None:
     """
     Expect each change in the hub, whichever run has loaded it: a scheduled one may have come first.
 
     Raises:
-        DemoFailed: a record is missing, or in an older version.
+        DemoFailed: a record is missing, or in an older version; as `expect`.
 
     """
     with store.transaction() as work:
@@ -41,4 +48,5 @@ def expect_in_hub(store: Store, schema: Schema, integration: str, changed: Seque
     expect(
         not missing,
         f"{len(missing)} of {len(changed)} changes of {integration} are not in the hub, such as {missing[:3]}",
+        look,
     )

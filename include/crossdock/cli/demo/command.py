@@ -85,6 +85,7 @@ def _schedules_held_back(*, stays: bool) -> Iterator[None]:
     """
     before = os.environ.get("HUB_STREAMS")
     os.environ["HUB_STREAMS"] = UNSCHEDULED
+    console.say("Until the demo ends, no sync runs on schedule: the demo starts each itself.")
     try:
         yield
     finally:
@@ -93,6 +94,7 @@ def _schedules_held_back(*, stays: bool) -> Iterator[None]:
             os.environ["HUB_STREAMS"] = before
         if stays:
             lifecycle.restart_dag_processor()
+            console.say("The syncs have their schedules again.")
 
 
 def _show_result(run: DemoRun) -> None:

@@ -72,7 +72,8 @@ class EventSteps:
         answer = self._api.signed("POST", path_of("hub", "v1", "webhooks", _SYSTEM), data=body, headers=headers)
         expect(answer.status_code == HTTPStatus.ACCEPTED, f"the webhook was answered with {answer.status_code}")
         while not self._has_arrived(moved):
-            expect(time.monotonic() - began < _MISSING_AFTER_S, f"the change of {moved['sku']} did not arrive")
+            is_early = time.monotonic() - began < _MISSING_AFTER_S
+            expect(is_early, f"the change of {moved['sku']} did not arrive", f"./hub events list --key {moved['sku']}")
             time.sleep(0.005)
         return str(moved["sku"]), time.monotonic() - began
 
@@ -104,7 +105,8 @@ class EventSteps:
         follow_replay(self._hub, replay)
         began = time.monotonic()
         while self._available(sku) != 7:  # noqa: PLR2004  as corrected
-            expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect")
+            look = f"./hub dead-letters show {dead_letter_ids[0]}"
+            expect(time.monotonic() - began < _MISSING_AFTER_S, "the corrected event had no effect", look)
             time.sleep(0.05)
         number, cause = len(dead_letters), dead_letters[0]["cause"]
         return f"{number} dead letters of one event ({cause}) are corrected to 7 and replayed; {sku} has 7"
@@ -138,6 +140,7 @@ class EventSteps:
             expect(
                 time.monotonic() - began < _MISSING_AFTER_S,
                 "the event that no subscriber can process has not become a dead letter",
+                f"./hub events list --key {sku}",
             )
             time.sleep(0.1)
 

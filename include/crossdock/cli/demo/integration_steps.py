@@ -11,7 +11,7 @@ from typing import Any
 
 from crossdock.cli.console import Bar
 from crossdock.cli.demo.checks import DemoFailed, expect, expect_in_hub
-from crossdock.cli.demo.run import DemoRun, SyncRun, summary
+from crossdock.cli.demo.run import DemoRun, SyncRun, look_at, summary
 from crossdock.cli.demo.second_system import LOOPBACK, remove_integration, second_system
 from crossdock.client.hub import HubApi
 from crossdock.commerce.customers.schema import Customer
@@ -85,7 +85,7 @@ class IntegrationSteps:
             self._expect_whole(runs[of_outlet], _OUTLET_SIZE["inventory"], StockLevel.schema, _OUTLET)
             moved = outlet.live(stock_moves=5)["inventory"]
             delta = self._run.sync(of_outlet, {}, bar)
-            expect_in_hub(self._store, StockLevel.schema, _OUTLET, moved)
+            expect_in_hub(self._store, StockLevel.schema, _OUTLET, moved, look_at(delta))
             return (
                 f"{of_outlet}: {summary(runs[of_outlet])}; {of_shop} beside it: {summary(runs[of_shop])}; "
                 f"then {len(moved)} changes in the outlet alone: {summary(delta)}"
@@ -93,12 +93,14 @@ class IntegrationSteps:
 
     def _expect_whole(self, run: SyncRun, at_source: int, schema: Schema, integration: str) -> None:
         counts = run["counts"]
-        expect(run["balanced"], f"{counts} does not add up")
-        expect(counts["read"] == at_source, f"read {counts['read']} of {at_source} records of {integration}")
+        expect(run["balanced"], f"{counts} does not add up", look_at(run))
+        expect(
+            counts["read"] == at_source, f"read {counts['read']} of {at_source} records of {integration}", look_at(run)
+        )
         with self._store.transaction() as work:
             in_hub = len(records.versions(work, schema, integration))
         accepted = counts["read"] - counts["rejected"]
-        expect(in_hub >= accepted, f"the hub has {in_hub} of {accepted} records of {integration}")
+        expect(in_hub >= accepted, f"the hub has {in_hub} of {accepted} records of {integration}", look_at(run))
 
     def _expect_personal_data_masked(self) -> None:
         """Check that a viewer sees that a customer is there, and neither name nor address."""

@@ -41,7 +41,7 @@ class MailSteps:
             to = _new_recipient()
             bar.update(f"sending to {to}")
             mail = self._hub.post("/test-mails", {"integration": _SERVER, "to": to}).document
-            expect(mail["state"] == "sent", f"the mail is {mail['state']}")
+            expect(mail["state"] == "sent", f"the mail is {mail['state']}", _look_at(mail))
             (received,) = self._expect_received(to, {_SERVER: 1, _SENDGRID: 0})
             text = " ".join(received["text"].split())
             return f"as received: to {received['to']}, subject {received['subject']!r}, text {text!r}"
@@ -55,7 +55,7 @@ class MailSteps:
             bar.update(f"{_SERVER} refuses the login")
             mail = self._not_sent({"integration": _SERVER, "to": to}, "refused")
             sent = self._hub.post(path_of("mails", mail["mail_id"], "resume"), {}).document
-            expect(sent["mailer"] == _SENDGRID, f"it was sent by {sent['mailer']}")
+            expect(sent["mailer"] == _SENDGRID, f"it was sent by {sent['mailer']}", _look_at(mail))
             (received,) = self._expect_received(to, {_SERVER: 0, _SENDGRID: 1})
             return f"{mail['reason']}; then {_SENDGRID} sent it, once: subject {received['subject']!r}"
 
@@ -70,7 +70,7 @@ class MailSteps:
             self._receive_events()
             began = time.monotonic()
             while (found := self._mail(mail["mail_id"]))["state"] != "sent":
-                expect(time.monotonic() - began < _MISSING_AFTER_S, f"the mail stays {found['state']}")
+                expect(time.monotonic() - began < _MISSING_AFTER_S, f"the mail stays {found['state']}", _look_at(mail))
                 bar.update("Waiting for the event")
                 time.sleep(0.1)
             self._expect_received(to, {_SERVER: 0, _SENDGRID: 1})
@@ -82,7 +82,11 @@ class MailSteps:
             self._hub.post("/test-mails", test_mail)
         except HubRefused:
             mail: _Mail = self._hub.get("/mails", state=state, limit=1).document["mails"][0]
-            expect(mail["mailer"] == test_mail["integration"], f"the newest mail that is {state} is another one")
+            expect(
+                mail["mailer"] == test_mail["integration"],
+                f"the newest mail that is {state} is another one",
+                _look_at(mail),
+            )
             return mail
         raise DemoFailed(f"the hub says that the mail was sent, though it is {state}")
 
@@ -131,6 +135,10 @@ class MailSteps:
         finally:
             for control in self._systems.values():
                 control.heal()
+
+
+def _look_at(mail: _Mail) -> str:
+    return f"./hub mail show {mail['mail_id']}"
 
 
 def _new_recipient() -> str:

@@ -73,7 +73,7 @@ class OrderSteps:
         body = {"reason": "the process that called was killed", "process_is_dead": True}
         self._hub.post(path_of("orders", order_id, "retry"), body)
         order = self._ended(order_id, "confirmed", bar)
-        expect(self._ledger("authorised") == 1, f"charged {self._ledger('authorised')} times")
+        expect(self._ledger("authorised") == 1, f"charged {self._ledger('authorised')} times", _look_at(order))
         return f"process {pid} was killed after the charge and before its answer; {self._shown(order)}"
 
     def confirmed(self, bar: Bar) -> str:
@@ -83,7 +83,7 @@ class OrderSteps:
     def declined(self, bar: Bar) -> str:
         """Place an order that its customer cannot pay: its stock is given back."""
         order = self._ended(self._place(_POOR), "cancelled", bar)
-        expect("declined" in order["reason"], f"it was cancelled because {order['reason']}")
+        expect("declined" in order["reason"], f"it was cancelled because {order['reason']}", _look_at(order))
         return f"{order['reason']}; {self._shown(order)}"
 
     def timed_out(self, bar: Bar) -> str:
@@ -92,8 +92,8 @@ class OrderSteps:
         self._gateway.break_down(_AUTHORISE, [{"timeout": "after", "hold_s": 0.2}] * _TIME_OUTS, repeat=False)
         order = self._ended(self._place(), "confirmed", bar)
         charges, questions = self._ledger("authorised") - charges, self._authorisations_asked() - questions
-        expect(questions > _TIME_OUTS, f"the gateway was asked {questions} times")
-        expect(charges == 1, f"charged {charges} times")
+        expect(questions > _TIME_OUTS, f"the gateway was asked {questions} times", _look_at(order))
+        expect(charges == 1, f"charged {charges} times", _look_at(order))
         return f"asked {questions} times with one key, charged once; {self._shown(order)}"
 
     def cancelled(self, bar: Bar) -> str:
@@ -102,8 +102,12 @@ class OrderSteps:
         available = self._stock.available
         self._hub.post(path_of("orders", order["order_id"], "cancel"), {"reason": "the customer called"})
         order = self._ended(order["order_id"], "cancelled", bar)
-        expect(self._ledger("refunded") == 1, f"refunded {self._ledger('refunded')} times")
-        expect(self._stock.available == available + 1, f"{self._stock.available} are available, not {available + 1}")
+        expect(self._ledger("refunded") == 1, f"refunded {self._ledger('refunded')} times", _look_at(order))
+        expect(
+            self._stock.available == available + 1,
+            f"{self._stock.available} are available, not {available + 1}",
+            _look_at(order),
+        )
         return self._shown(order)
 
     def balanced(self, _bar: Bar) -> str:
@@ -171,8 +175,11 @@ class OrderSteps:
 
         def is_over() -> bool:
             order = self._order(order_id)
-            expect(order["waits_for"] is None, f"{order_id} waits for a person: {order['waits_for']}")
-            expect(order["state"] in (state, *_BEFORE[state]), f"{order_id} is {order['state']}: {order['reason']}")
+            look = _look_at(order)
+            expect(order["waits_for"] is None, f"{order_id} waits for a person: {order['waits_for']}", look)
+            expect(
+                order["state"] in (state, *_BEFORE[state]), f"{order_id} is {order['state']}: {order['reason']}", look
+            )
             return order["state"] == state and order["progress"] in ("completed", "undone")
 
         self._wait_until(is_over, f"{order_id} is not {state}: ./hub order trace {order_id}", bar)
@@ -216,6 +223,10 @@ class OrderSteps:
         """Write its journey in short: each step with the time since it was placed."""
         passed = [_passed(entry) for entry in self._journey(order) if entry["kind"] in _SHOWN]
         return f"{order['state']}: {' ► '.join(passed)} (all of it: ./hub order trace {order['order_id']})"
+
+
+def _look_at(order: _Order) -> str:
+    return f"./hub order trace {order['order_id']}"
 
 
 def _passed(entry: dict[str, Any]) -> str:

@@ -54,21 +54,22 @@ class PaymentSteps:
         """Authorise and capture a payment: at one gateway, once."""
         with self._gateways(bar) as gateways:
             payment = self._place(_GOOD)
-            expect(payment["state"] == "authorised", f"the payment is {payment['state']}")
+            expect(payment["state"] == "authorised", f"the payment is {payment['state']}", _look_at(payment))
             gateway = _taken_by(payment)
             path = path_of("payments", payment["payment_id"])
             self._hub.post(f"{path}/captures", {})
-            expect(("captured", _AMOUNT_MINOR) in gateways.ledger(gateway), f"{gateways.shown()}")
+            expect(("captured", _AMOUNT_MINOR) in gateways.ledger(gateway), f"{gateways.shown()}", _look_at(payment))
             others = [name for name in gateways.controls if name != gateway]
-            expect(not any(gateways.ledger(name) for name in others), f"charged twice: {gateways.shown()}")
+            was_once = not any(gateways.ledger(name) for name in others)
+            expect(was_once, f"charged twice: {gateways.shown()}", _look_at(payment))
             return f"{_money(_AMOUNT_MINOR)} authorised and captured at {gateway}; {gateways.shown()}"
 
     def decline(self, bar: Bar) -> str:
         """Authorise a payment without funds: the first gateway's decision is final, and no other is asked."""
         with self._gateways(bar) as gateways:
             payment = self._place(_POOR)
-            expect(payment["state"] == "declined", f"the payment is {payment['state']}")
-            expect(len(payment["legs"]) == 1, f"{len(payment['legs'])} gateways were asked")
+            expect(payment["state"] == "declined", f"the payment is {payment['state']}", _look_at(payment))
+            expect(len(payment["legs"]) == 1, f"{len(payment['legs'])} gateways were asked", _look_at(payment))
             leg = payment["legs"][0]
             return f"{leg['gateway']} declined ({leg['code']}), and no other was asked; {gateways.shown()}"
 
@@ -80,8 +81,8 @@ class PaymentSteps:
             bar.update(f"{first} is down")
             payment = self._place(_GOOD)
             taken = _taken_by(payment)
-            expect(taken != first, f"{first} took it though it is down")
-            expect(not gateways.ledger(first), f"charged twice: {gateways.shown()}")
+            expect(taken != first, f"{first} took it though it is down", _look_at(payment))
+            expect(not gateways.ledger(first), f"charged twice: {gateways.shown()}", _look_at(payment))
             waited_s = _seconds(payment, first, taken)
             return f"{first} was down; {taken} answered {waited_s:.1f} s after its first failure (goal: 30); {gateways.shown()}"
 
@@ -94,14 +95,20 @@ class PaymentSteps:
             bar.update(f"{first} charges, and its answers are lost")
             self._expect_unknown(reference)
             (payment,) = self._hub.get("/payments", reference=reference).document["payments"]
-            expect(payment["is_unresolved"], f"the payment is {payment['state']}, though nobody can know")
+            expect(
+                payment["is_unresolved"],
+                f"the payment is {payment['state']}, though nobody can know",
+                _look_at(payment),
+            )
             others = [name for name in gateways.controls if name != first]
-            expect(not any(gateways.ledger(name) for name in others), f"charged twice: {gateways.shown()}")
+            was_once = not any(gateways.ledger(name) for name in others)
+            expect(was_once, f"charged twice: {gateways.shown()}", _look_at(payment))
             gateways.controls[first].heal()
             found = self._resolved(payment["payment_id"], bar)
-            expect(found["state"] == "authorised", f"the payment is {found['state']}")
+            expect(found["state"] == "authorised", f"the payment is {found['state']}", _look_at(found))
             charged = [move for move in gateways.ledger(first) if move[0] == "authorised"]
-            expect(charged == [("authorised", _AMOUNT_MINOR)], f"charged {len(charged)} times: {gateways.shown()}")
+            is_once = charged == [("authorised", _AMOUNT_MINOR)]
+            expect(is_once, f"charged {len(charged)} times: {gateways.shown()}", _look_at(found))
             return f"unknown at {first}, no other was asked; then the same key: authorised, once; {gateways.shown()}"
 
     def _place(self, methods: Mapping[str, str], reference: str | None = None) -> _Payment:
@@ -136,7 +143,7 @@ class PaymentSteps:
                 time.sleep(1.0)
             else:
                 return document
-        raise DemoFailed("its outcome stays unknown")
+        raise DemoFailed(f"its outcome stays unknown. To look at it: ./hub payments show {payment_id}")
 
     def _asked_first(self) -> str:
         ours = [
@@ -171,8 +178,12 @@ def _new_reference() -> str:
 
 def _taken_by(payment: _Payment) -> str:
     taken = [leg["gateway"] for leg in payment["legs"] if leg["outcome"] == "done"]
-    expect(len(taken) == 1, f"{len(taken)} gateways took the payment, not 1")
+    expect(len(taken) == 1, f"{len(taken)} gateways took the payment, not 1", _look_at(payment))
     return str(taken[0])
+
+
+def _look_at(payment: _Payment) -> str:
+    return f"./hub payments show {payment['payment_id']}"
 
 
 def _seconds(payment: _Payment, failed: str, taken: str) -> float:

@@ -51,7 +51,7 @@ class DemoRun:
 
     def _ended(self, stream: str, dag_run_id: str, bar: Bar) -> SyncRun:
         state, (run,) = dag_runs.follow(self.stack.api(), stream, dag_run_id, bar.update)
-        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run['error']}")
+        expect(state == "success", f"the DAG run {dag_run_id} ended as {state}: {run['error']}", look_at(run))
         self.passes.append(
             {
                 "stream": stream,
@@ -80,6 +80,11 @@ class DemoRun:
 
 def demo_document(run: DemoRun) -> dict[str, Any]:
     return {"syncs": run.passes, "steps": run.steps, "ok": run.passed}
+
+
+def look_at(run: SyncRun) -> str:
+    """Write the command that shows *run*."""
+    return f"./hub run show {run['run_id']}"
 
 
 def summary(run: SyncRun) -> str:

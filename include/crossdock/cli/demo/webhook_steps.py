@@ -236,7 +236,7 @@ class WebhookSteps:
         _wait_until(lambda: bool(found()), f"no event {event_type} of {sender_id} came")
         _wait_until(self._is_delivered, "no worker delivers events: ./hub events status")
         events = found()
-        expect(len(events) == 1, f"{len(events)} events of one delivery")
+        expect(len(events) == 1, f"{len(events)} events of one delivery", "./hub events list --type " + event_type)
         return f"event {events[0]['id']} {event_type}"
 
     def _is_delivered(self) -> bool:
@@ -245,7 +245,10 @@ class WebhookSteps:
 
     def _fetched(self, moved: Mapping[str, Any]) -> str:
         """Wait until the hub has the record as the shop has it."""
-        _wait_until(lambda: bool(self._rows(moved)), f"the change of {moved['sku']} did not arrive")
+        look = f"./hub events list --key {moved['sku']}"
+        _wait_until(
+            lambda: bool(self._rows(moved)), f"the change of {moved['sku']} did not arrive. To look at it: {look}"
+        )
         (row,) = self._rows(moved)
         return f"{moved['sku']} fetched: version {row['version']}, {row['available_quantity']} available"
 
@@ -261,7 +264,11 @@ class WebhookSteps:
         path = path_of("payments", self._account().payment_id)
         _wait_until(lambda: self._hub.get(path).document["amounts"][amount] > 0, f"the payment has no {amount}")
         payment: dict[str, Any] = self._hub.get(path).document
-        expect(payment["amounts"][amount] == payment["amount_minor"], f"{amount}: {payment['amounts']}")
+        expect(
+            payment["amounts"][amount] == payment["amount_minor"],
+            f"{amount}: {payment['amounts']}",
+            f"./hub payments show {payment['payment_id']}",
+        )
         return payment
 
     def _ignored_today(self) -> int:

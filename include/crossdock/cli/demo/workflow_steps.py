@@ -36,8 +36,9 @@ class WorkflowSteps:
         with self._deployed(bar) as deployed:
             to = _new_supplier()
             status = self._executed({"sku": "WB-001", "supplier": to}, bar)
-            expect(status["state"] == "COMPLETED", f"it is {status['state']}: {status['reason']}")
-            expect(len(self._received(to)) == 1, f"the mail server has {len(self._received(to))} mails to {to}")
+            expect(status["state"] == "COMPLETED", f"it is {status['state']}: {status['reason']}", _look_at(status))
+            received = len(self._received(to))
+            expect(received == 1, f"the mail server has {received} mails to {to}", _look_at(status))
             return (
                 f"version {deployed['version']} tested, deployed and executed as a run of the DAG {deployed['dag_id']}: "
                 f"{_steps_of(status)}; the supplier has one mail"
@@ -48,13 +49,15 @@ class WorkflowSteps:
         with self._deployed(bar):
             to = _new_supplier()
             status = self._executed({"sku": "WB-002", "supplier": "nobody"}, bar)
-            expect(status["state"] == "FAILED", f"it is {status['state']}, though nobody can send to its address")
+            is_failed = status["state"] == "FAILED"
+            expect(is_failed, f"it is {status['state']}, though nobody can send to its address", _look_at(status))
             dead = self._until(lambda: self._dead_letter_of(status["execution_id"]), "the dead letter", bar)
             path = path_of("dead-letters", str(dead["dead_letter_id"]))
             self._hub.patch(path, {"changes": {"params.supplier": to}})
             self._hub.post("/dead-letter-replays", {"dead_letter_ids": [dead["dead_letter_id"]]})
             self._until(lambda: self._received(to), "the mail", bar)
-            expect(len(self._received(to)) == 1, f"the mail server has {len(self._received(to))} mails to {to}")
+            look = f"./hub dead-letters show {dead['dead_letter_id']}"
+            expect(len(self._received(to)) == 1, f"the mail server has {len(self._received(to))} mails to {to}", look)
             return f"{_steps_of(status)}; its dead letter was fixed and replayed, and the supplier has one mail"
 
     @contextmanager
@@ -101,6 +104,10 @@ class WorkflowSteps:
 
 def _new_supplier() -> str:
     return f"orders-{uuid.uuid4().hex[:8]}@supplier.example"
+
+
+def _look_at(status: _Document) -> str:
+    return f"./hub workflow trace {status['execution_id']}"
 
 
 def _steps_of(status: _Document) -> str:

@@ -45,7 +45,7 @@ class OutOfStock:
     missing: Mapping[str, int]
 
     def __str__(self) -> str:
-        return "out of stock: " + ", ".join(f"{units} of {sku}" for sku, units in sorted(self.missing.items()))
+        return "out of stock: " + ", ".join(f"{sku} ({units:,} missing)" for sku, units in sorted(self.missing.items()))
 
 
 def reserve(

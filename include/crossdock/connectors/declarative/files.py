@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -83,23 +84,54 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
 
     """
     document, lines, mistakes = yaml_document.read_numbered(path)
-    _spell_null(document)
-    if not mistakes:
-        mistakes = [yaml_document.mistake_at(lines, *mistake) for mistake in _against_schema(document)]
     if mistakes:
         raise InvalidDeclaration(path, sorted(mistakes, key=lambda mistake: mistake.line))
+    _spell_null(document)
+    form = list(_against_schema(document))
+    found = [*form, *_expressions(document), *_name(path.stem)]
+    declaration = None
     try:
-        declaration = msgspec.convert({**document, "name": path.stem}, Declaration)
+        declaration = msgspec.convert({**_without(document, form), "name": path.stem}, Declaration)
     except msgspec.ValidationError as error:
         # What the schema lets through, such as 100.0 for a whole number.
-        raise InvalidDeclaration(path, [Mistake(1, "", str(error))]) from error
-    found = [
-        yaml_document.mistake_at(lines, *mistake)
-        for mistake in (*_expressions(declaration), *_name(declaration), *more_checks(declaration))
-    ]
-    if found:
-        raise InvalidDeclaration(path, sorted(found, key=lambda mistake: mistake.line))
+        found += [] if form else [("", str(error))]
+    if declaration is not None:
+        found += [mistake for mistake in more_checks(declaration) if not _may_follow(mistake[0], form)]
+    if declaration is None or found:
+        placed = (yaml_document.mistake_at(lines, *mistake) for mistake in found)
+        raise InvalidDeclaration(path, sorted(placed, key=lambda mistake: mistake.line))
     return declaration
+
+
+def _without(document: Any, form: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Copy *document* without the places whose form is wrong: what else is wrong is found in the same pass."""
+    left: dict[str, Any] = copy.deepcopy(document) if isinstance(document, dict) else {}
+    for pointer, _ in form:
+        *above, last = _steps(pointer)
+        place: Any = left
+        for step in above:
+            place = place.get(step) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.pop(last, None)
+    return left
+
+
+def _steps(pointer: str) -> list[str]:
+    """Split a pointer; one into a field of the mapping leads to the field: what is left of it may mean something else."""
+    steps = pointer.split("/")[1:] or [""]
+    return steps[:2] if steps[0] == "mapping" else steps
+
+
+def _may_follow(pointer: str, form: Iterable[tuple[str, str]]) -> bool:
+    """Check whether a mistake at *pointer* may follow from a wrong *form*, and would be gone with it."""
+    steps = pointer.split("/")[1:]
+    for wrong in (_steps(place) for place, _ in form):
+        near = wrong if wrong[0] == "mapping" else wrong[:-1] or wrong
+        # All is checked against the target's columns, and an expectation may be about a field that is wrong.
+        is_about_all = wrong[0] == "target" or (wrong[0] == "mapping" and steps[:1] == ["expectations"])
+        if is_about_all or steps[: len(near)] == near or near[: len(steps)] == steps:
+            return True
+    return False
 
 
 def _spell_null(document: Any) -> None:
@@ -170,38 +202,48 @@ def _validator() -> Any:
     return validator_of(schema())
 
 
-def _expressions(declaration: Declaration) -> Iterator[tuple[str, str]]:
+#: Where a declaration has a JMESPath, besides its mapping.
+_EXPRESSIONS = (
+    "/read/records",
+    *(f"/read/paging/{name}" for name in ("next", "value", "total", "more", "past_end_if")),
+    *(f"/identity/{name}" for name in ("id", "version", "changed_at", "key")),
+)
+#: How to write one in YAML, which takes away its outer quotes.
+_QUOTES = (
+    "Names with other characters than letters, digits and _ go into double quotes, texts into apostrophes, numbers into "
+    "backticks, and the whole into the other quotes of YAML, such as '\"Item No\"', \"state == 'open'\" or 'total > `1`'"
+)
+
+
+def _expressions(document: Any) -> Iterator[tuple[str, str]]:
+    """Compile each JMESPath of *document*, whatever else is wrong with it."""
     import jmespath  # type: ignore[import-untyped]  # noqa: PLC0415  as above
     from jmespath.exceptions import JMESPathError  # type: ignore[import-untyped]  # noqa: PLC0415
 
     from crossdock.core.calculations import wrong_call_in  # noqa: PLC0415  imports JMESPath
 
-    read, identity = declaration.read, declaration.identity
-    expressions = {
-        "/read/records": read.records,
-        "/read/paging/next": read.paging.next,
-        "/read/paging/value": read.paging.value,
-        "/read/paging/total": read.paging.total,
-        "/read/paging/more": read.paging.more,
-        "/read/paging/past_end_if": read.paging.past_end_if,
-        "/identity/id": identity.id,
-        "/identity/version": identity.version,
-        "/identity/changed_at": identity.changed_at,
-        "/identity/key": identity.key,
-        **{f"/mapping/{name}/path": field.path for name, field in declaration.mapping.items()},
-    }
-    for pointer, expression in expressions.items():
-        if expression:
+    mapping = _at(document, "/mapping")
+    paths = [f"/mapping/{name}/path" for name in mapping] if isinstance(mapping, dict) else []
+    for pointer in (*_EXPRESSIONS, *paths):
+        expression = _at(document, pointer)
+        if isinstance(expression, str) and expression:
             try:
                 cause = wrong_call_in(jmespath.compile(expression).parsed)
             except JMESPathError as error:
-                cause = f"is not a JMESPath expression: {str(error).splitlines()[0]}"
+                yield pointer, f"is not a JMESPath expression: {str(error).splitlines()[0].rstrip(':')}. {_QUOTES}"
+                continue
             if cause:
                 yield pointer, cause
 
 
-def _name(declaration: Declaration) -> Iterator[tuple[str, str]]:
-    name = declaration.name
+def _at(document: Any, pointer: str) -> Any:
+    """Find the value at *pointer*; None where there is none."""
+    for step in pointer.split("/")[1:]:
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
+
+
+def _name(name: str) -> Iterator[tuple[str, str]]:
     if not (name.isidentifier() and name.islower() and name.isascii() and len(name) < 60):  # noqa: PLR2004
         yield (
             "",

@@ -51,8 +51,9 @@ class CauseCount(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     cause: str
     dead_letters: int
-    #: The reason of the newest one.
+    #: The reason of the newest one, and its ID.
     reason: str
+    newest_id: int
     oldest_at: datetime
     newest_at: datetime
 
@@ -104,10 +105,12 @@ SELECT {DEAD_LETTER_COLUMNS}, {EVENT_COLUMNS} FROM dead_letter
 """.encode()
 
 _CAUSES = b"""
-SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC))[1],
-       min(first_seen_at), max(last_seen_at)
+SELECT subscriber, type, cause, count(*), (array_agg(reason ORDER BY last_seen_at DESC, dead_letter_id))[1],
+       (array_agg(dead_letter_id ORDER BY last_seen_at DESC, dead_letter_id))[1], min(first_seen_at), max(last_seen_at)
   FROM dead_letter WHERE state = 'dead' GROUP BY subscriber, type, cause ORDER BY count(*) DESC, subscriber, cause
 """
+
+_DATA = b"SELECT dead_letter_id, data::text, edited_data::text FROM dead_letter WHERE dead_letter_id = ANY(%(ids)s)"
 
 _STATES = b"SELECT subscriber, state, count(*) FROM dead_letter GROUP BY subscriber, state ORDER BY 1, 2"
 
@@ -246,8 +249,14 @@ def choose(
 
 def causes(work: Work) -> list[CauseCount]:
     """Group the dead letters by cause, largest group first."""
-    names = ("subscriber", "type", "cause", "dead_letters", "reason", "oldest_at", "newest_at")
+    names = ("subscriber", "type", "cause", "dead_letters", "reason", "newest_id", "oldest_at", "newest_at")
     return [CauseCount(**dict(zip(names, row, strict=True))) for row in work.execute(_CAUSES)]
+
+
+def data_of(work: Work, dead_letter_ids: Sequence[int]) -> dict[int, list[str]]:
+    """Read the data of dead letters, JSON texts: as they came, and as edited if they were."""
+    found = work.execute(_DATA, {"ids": list(dead_letter_ids)}) if dead_letter_ids else ()
+    return {dead_letter_id: [text for text in texts if text] for dead_letter_id, *texts in found}
 
 
 def states(work: Work) -> list[tuple[str, str, int]]:

@@ -12,17 +12,19 @@ from crossdock.observability import alerts
 from crossdock.observability.alerts import Alert, Kind
 
 #: More open alerts than a person reads: of these the gravest are found.
-_MOST = 500
+MOST = 500
+#: Something is down. It stops more than any single order or event does.
+_OUTAGES = frozenset({Kind.HUB_DATABASE_DOWN, Kind.AIRFLOW_UNREACHABLE, Kind.BREAKER_OPEN, Kind.ACCESS_REFUSED})
 
 
 def open_alerts(work: Work) -> list[Alert]:
-    """List the open alerts, the gravest first and of these the newest."""
-    return by_gravity(alerts.find(work, limit=_MOST))
+    """List the open alerts, at most `MOST`: the gravest first, of these the outages, and of these the newest."""
+    return by_gravity(alerts.find(work, limit=MOST))
 
 
 def by_gravity(found: Iterable[Alert]) -> list[Alert]:
-    """Order alerts: the gravest first, and otherwise as they are."""
-    return sorted(found, key=lambda alert: -gravity(kind_of(alert.kind).severity))
+    """Order alerts: the gravest first, of these the outages, and otherwise as they are."""
+    return sorted(found, key=lambda alert: (-gravity(kind_of(alert.kind).severity), alert.kind not in _OUTAGES))
 
 
 def without_listed(
