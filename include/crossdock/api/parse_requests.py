@@ -20,7 +20,7 @@ from crossdock.core.log import logger
 log = logger(__name__)
 
 #: After the request, and after each look. A parse takes a second, and a few on a busy machine.
-_LOOK_AFTER_S = (2.0, 5.0, 10.0)
+_WAITS_S = (2.0, 5.0, 10.0)
 #: A result waits until the DAG processor writes it. One that seems to have begun sooner after the request may be older than that.
 _MARGIN = timedelta(seconds=0.5)
 
@@ -35,13 +35,13 @@ def parse_soon(files: Sequence[str]) -> None:
 
 
 def _look_again(files: Sequence[str], asked_at: datetime) -> None:
-    for wait_s in _LOOK_AFTER_S:
+    for wait_s in _WAITS_S:
         time.sleep(wait_s)
         try:
             files = not_parsed_since(files, asked_at)
             _request(files)
         except Exception as error:  # noqa: BLE001  whatever it is: Airflow parses the files at their next turn
-            log.warning("Airflow could not be asked again to parse %s: %s", ", ".join(files), type(error).__name__)
+            log.warning("Airflow could not be asked once more to parse %s: %s", ", ".join(files), type(error).__name__)
         if not files:
             return
 
