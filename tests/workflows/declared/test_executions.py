@@ -385,6 +385,25 @@ class TestCancel:
 
         assert (ended.state, ended.reason, systems.calls) == (ExecutionState.UNDONE, "Stop", [])
 
+    @pytest.mark.parametrize("join", ["[one, two]", "[one]"])
+    def test_what_it_is_inside_of_does_not_go_on(self, store: Store, join: str) -> None:
+        forked = workflow(
+            "  - id: both\n    fork:\n      branches:\n"
+            "        one: {do: [{id: choose, switch: [{do: [{id: pause, wait: 2h}]}]}]}\n        two: {do: [{id: halt, cancel: Stop}]}\n"
+            f"      join: {join}\n" + read("after")
+        )
+        flows = flows_of(Systems(), forked)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        engine.advance(store, flows, execution_id)
+
+        assert states(store, flows, execution_id) == {
+            "both": "SUCCESS",
+            "choose": "SUCCESS",
+            "pause": "SKIPPED",
+            "halt": "SUCCESS",
+            "after": "SKIPPED",
+        }
+
 
 def asking_with(shows: str) -> Workflow:
     return workflow(
