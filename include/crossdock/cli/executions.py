@@ -197,7 +197,8 @@ def _has_failed(found: dict[str, Any]) -> bool:
     """Check whether an execution ended as its workflow does not foresee."""
     from crossdock.workflows.model import CANCELLED_BY_FLOW  # noqa: PLC0415  only these commands need it
 
-    return found["state"] == "FAILED" or (found["state"] == "CANCELLED" and found["cancelled_by"] != CANCELLED_BY_FLOW)
+    is_foreseen = found["state"] == "CANCELLED" and found["cancelled_by"] == CANCELLED_BY_FLOW
+    return found["state"] in ("FAILED", "CANCELLED") and not is_foreseen
 
 
 def _param(given: str) -> tuple[str, Any]:
