@@ -139,6 +139,7 @@ SIGNED = frozenset(
         ("POST", "/v1/webhooks/{integration}"),
         ("POST", "/v1/webhooks/workflows/{webhook}"),
         ("OPTIONS", "/v1/webhooks/{integration}"),
+        ("OPTIONS", "/v1/webhooks/workflows/{webhook}"),
     }
 )
 #: Our role of each person of the tests; None for one whom Airflow knows and the hub does not.

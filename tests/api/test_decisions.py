@@ -98,9 +98,10 @@ def of_a_workflow(hub: Hub, about: str = "exe_1", **shows: object) -> str:
 
 
 def test_a_question_shows_its_values_and_an_operator_sees_who_they_are_about(hub: Hub) -> None:
-    shows = {"sku": "RING-17", "new": 2500, "to": "ada@example.com", "customer": {"last_name": "Lovelace", "points": 3}}
+    customer = {"last_name": "Lovelace", "points": 3}
+    shows = {"sku": "RING-17", "new": 2500, "to": "ada@example.com", "customer": customer, "id": "b@example.com"}
     path = of_a_workflow(hub, **shows)
-    masked = {**shows, "to": "***", "customer": {"last_name": "***", "points": 3}}
+    masked = {**shows, "to": "***", "customer": {"last_name": "***", "points": 3}, "id": "***"}
 
     assert hub.call("GET", path, "uma").json()["shows"] == masked
     assert hub.call("GET", path, "otto").json()["shows"] == shows
@@ -108,8 +109,10 @@ def test_a_question_shows_its_values_and_an_operator_sees_who_they_are_about(hub
         (listed,) = hub.call("GET", "/v1/decisions?about=exe_1", name).json()["decisions"]
         assert listed["shows"] == masked
     with hub.store() as store:
-        recorded = query(store, "SELECT actor, act FROM audit_entry WHERE subject = %s", path.removeprefix("/v1/"))
-    assert recorded == [("airflow:otto", "personal_data.reveal")]
+        recorded = query(
+            store, "SELECT actor, act, detail FROM audit_entry WHERE subject = %s", path.removeprefix("/v1/")
+        )
+    assert recorded == [("airflow:otto", "personal_data.reveal", {"fields": ["customer", "id", "to"]})]
 
 
 def test_values_about_nobody_are_shown_to_all_and_nothing_is_recorded(hub: Hub) -> None:

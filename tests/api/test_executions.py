@@ -13,7 +13,6 @@ from crossdock.core.roles import Role
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.workflows import service as engine
-from crossdock.workflows.declared import executions
 from tests.api.test_idempotency import new_key
 from tests.api.test_workflows import add_integration, api, post
 from tests.shop import query
@@ -103,7 +102,6 @@ class TestDeploy:
     @pytest.mark.parametrize(
         ("triggers", "expected"),
         [
-            ("[{webhook: pay}]", "/triggers/0: this hub does not start workflows by a webhook"),
             ('[{cron: "0 3 * * *"}, {cron: "0 4 * * *"}]', "/triggers/1: a DAG has one schedule"),
         ],
     )
@@ -115,6 +113,24 @@ class TestDeploy:
         refused = put(api, f"/v1/workflows/{ID}/deploy", {})
         assert refused.status_code == 409
         assert refused.json()["detail"].startswith(expected)
+
+    def test_a_webhook_of_another_that_is_deployed_starts_no_second_workflow(
+        self, api: TestClient, store: Store
+    ) -> None:
+        """Its newest version has the webhook no more; the one that is deployed has it."""
+        with_webhook = DEFINITION.replace("do:", "triggers: [{webhook: pay}]\ndo:")
+        deployed(api, with_webhook)
+        without = DEFINITION.replace("version: 1", "version: 2")
+        post(api, "/v1/workflows", {"definition": without})
+        post(api, "/v1/workflows", {"definition": with_webhook.replace("id: look_up", "id: second")})
+        assert post(api, "/v1/workflows/second/test", {}).json()["state"] == "COMPLETED"
+
+        refused = put(api, "/v1/workflows/second/deploy", {})
+        assert refused.status_code == 409
+        assert refused.json()["detail"].startswith("The webhook pay starts look_up, which is deployed")
+        assert query(store, "SELECT workflow_id FROM workflow_deployment") == [("look_up",)]
+        api.delete(f"/v1/workflows/{ID}/deploy")
+        assert put(api, "/v1/workflows/second/deploy", {}).status_code == 200
 
     def test_what_is_not_deployed_is_not_executed(self, api: TestClient) -> None:
         deployed(api)
@@ -231,5 +247,5 @@ class TestFailed:
 
         assert post(api, f"/v1/executions/{execution_id}/cancel", {"reason": "by mistake"}).status_code == 200
         engine.advance(store, flows, execution_id)
-        with store.transaction() as work:
-            assert executions.status(work, flows, execution_id).state is executions.State.CANCELLED
+        status = api.get(f"/v1/executions/{execution_id}/status").json()
+        assert (status["state"], status["cancelled_by"]) == ("CANCELLED", "airflow:dora")

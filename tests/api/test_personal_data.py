@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from crossdock.api import dead_letters
 from crossdock.app import personal_data
 from crossdock.app.event_types import event_types
 from crossdock.commerce.customers.schema import Customer
 from crossdock.db.database import Store
 from crossdock.events import cloudevents_protobuf
 from crossdock.events import store as event_store
-from crossdock.events.model import ORDER_CHANGED, WEBHOOK_RECEIVED, NewEvent
+from crossdock.events.dead_letters.repository import CauseCount
+from crossdock.events.model import ORDER_CHANGED, STOCK_CHANGED, WEBHOOK_RECEIVED, NewEvent
 from crossdock.sync.dataset import Record
 from tests.api.conftest import Hub
 from tests.api.matrix import ROLES
@@ -168,6 +170,26 @@ def test_the_latest_reason_of_a_cause_can_be_read(hub: Hub) -> None:
         (cause, *_) = hub.call("GET", "/v1/dead-letter-causes", name).json()["causes"]
         assert cause["reason"] == "no mailbox ***"
         assert hub.call("GET", f"/v1/dead-letters/{cause['newest_id']}", name).json()["cause"] == cause["cause"]
+
+
+def test_only_the_events_of_reasons_that_may_quote_a_person_are_read() -> None:
+    """Each of up to 1 MiB, for each cause."""
+    at = datetime.now(UTC)
+    groups = [
+        CauseCount(
+            subscriber="s",
+            type=kind,
+            cause="c",
+            dead_letters=1,
+            reason="r",
+            newest_id=number,
+            oldest_at=at,
+            newest_at=at,
+        )
+        for number, kind in enumerate((STOCK_CHANGED, ORDER_CHANGED, "somebody.elses"))
+    ]
+
+    assert dead_letters._with_personal_data(groups) == [1, 2]
 
 
 def test_an_address_that_a_system_wrote_in_its_own_way_is_masked_in_a_reason() -> None:

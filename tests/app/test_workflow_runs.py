@@ -143,6 +143,15 @@ def test_an_end_that_the_workflow_foresees_is_no_failure_of_its_run(airflow: Any
     assert run.tasks == {"pause": "success", "halt": "success", "after": "skipped", "finish": "success"}
 
 
+def test_an_end_that_a_handler_foresees_is_no_failure_of_its_task(airflow: Any) -> None:
+    text = read("check").replace("}}\n", "}, catch: {handler: quit}}\n") + read("after")
+    handler = "handlers: {quit: {do: [{id: halt, cancel: It is not there}]}}\n"
+    run = airflow(workflow(text, head=handler), Systems(answers(check=[REFUSED])))
+
+    assert run.run() is State.CANCELLED
+    assert run.tasks == {"check": "success", "after": "skipped", "finish": "success"}
+
+
 def test_a_loop_is_one_task(airflow: Any) -> None:
     run = airflow(
         workflow(

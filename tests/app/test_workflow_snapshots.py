@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,28 @@ def test_a_deployment_reads_no_definition_that_is_in_a_snapshot(store: Store, ur
     assert workflow_snapshots.write(store, url=url, anew=True) == [workflow_snapshots.file_of("old")]
 
 
+def test_a_snapshot_of_the_hub_before_knows_no_events_and_is_built_again(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    deploy(store, "old")
+    (file_no,) = workflow_snapshots.write(store, url=url)
+    snapshot = tmp_path / f"workflows-{file_no}.json"
+    written = snapshot.read_bytes()
+    (deployed,) = json.loads(written)
+    del deployed["event_types"]
+    snapshot.write_text(json.dumps([deployed]))
+
+    assert workflow_snapshots.write(store, url=url) == [file_no]
+    assert snapshot.read_bytes() == written
+    assert workflow_snapshots.event_types() == ("crossdock.stock.changed",)
+
+
 def test_what_a_hub_with_other_code_wrote_is_written_anew(store: Store, url: str, tmp_path: Path) -> None:
     deploy(store, "old")
     (file_no,) = workflow_snapshots.write(store, url=url)
     (tmp_path / f"workflows-{file_no}.json").write_text('[{"of": "another form"}]')
+    # A DAG file has no workflows until then.
+    assert workflow_snapshots.read(file_no) == []
 
     assert workflow_snapshots.write(store, url=url) == [file_no]
     assert [found.workflow_id for found in workflow_snapshots.read(file_no)] == ["old"]

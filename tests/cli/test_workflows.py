@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
+import typer
+
+from crossdock.cli import executions
+from crossdock.workflows.model import CANCELLED_BY_FLOW
 from tests.cli.conftest import Hub
 
 EXAMPLE = Path(__file__).parents[2] / "docs/workflows/order_flow.yaml"
@@ -54,6 +60,25 @@ def test_a_test_run_shows_its_steps_and_ends_like_the_workflow(stackless_hub: Hu
     failed = stackless_hub("workflow", "test", str(EXAMPLE), "--answers", str(answers), "--json")
 
     assert (failed.code, failed.document["state"], failed.document["message"]) == (1, "FAILED", "capture: no funds")
+
+
+@pytest.mark.parametrize(
+    ("state", "cancelled_by", "code"),
+    [
+        ("COMPLETED", None, 0),
+        ("FAILED", None, 1),
+        ("CANCELLED", "airflow:otto", 1),
+        ("CANCELLED", CANCELLED_BY_FLOW, 0),
+    ],
+)
+def test_an_end_that_the_workflow_foresees_is_no_failure_of_the_command(
+    state: str, cancelled_by: str | None, code: int
+) -> None:
+    found = {"execution_id": "exe_1", "workflow_id": "w1", "version": 1, "state": state, "cancelled_by": cancelled_by}
+    shown = {**found, "steps": [], "not_undone": [], "waits_for": None}
+
+    with nullcontext() if code == 0 else pytest.raises(typer.Exit):
+        executions._show_status(shown, as_json=True)
 
 
 def test_a_param_that_is_not_valid_is_named(stackless_hub: Hub, tmp_path: Path) -> None:

@@ -153,6 +153,11 @@ class TestACrm:
         assert book.kept == {}
         assert query(store, "SELECT (SELECT count(*) FROM integration), (SELECT count(*) FROM audit_entry)") == [(0, 0)]
 
+    def test_one_whose_webhooks_would_have_the_key_of_a_workflow_is_refused(self, store: Store, crm: FakeCrm) -> None:
+        wish = msgspec.structs.replace(self.wish(crm), integration_id="workflows_restock")
+        with pytest.raises(Conflict, match="Choose an ID that does not begin with workflows_"):
+            service.add(store, Book(), wish, actor=ADA)
+
     def test_an_account_that_throttles_or_forbids_is_not_stored(self, store: Store, crm: FakeCrm) -> None:
         for status in (403, 429, 503):
             crm.faults.put("contacts", [{"status": status}], repeat=True)

@@ -36,12 +36,14 @@ from crossdock.observability.alerts import Found, Kind, OwnKind
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import Systems, extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
+from crossdock.workflows.declared import repository as workflow_versions
 from tests.commerce.payments.gateways import connected
 from tests.commerce.payments.test_facts import fact, report
 from tests.events.worlds import publish, stock
 from tests.integrations.test_removed import NoBook, register
 from tests.shop import query
 from tests.streams import INVENTORY, stream_of
+from tests.workflows.declared.test_trial import parsed
 
 HEARS = {"availability": Subscriber(types=(STOCK_CHANGED,))}
 KIND = OwnKind("k")
@@ -338,6 +340,22 @@ def test_many_refused_webhooks_open_an_alert(store: Store) -> None:
     assert "shop_webhook" in message
     query(store, "UPDATE refused_webhook SET last_at = now() - interval '2 hours' RETURNING 1")
     assert open_alerts(store, AlarmThresholds()) == {}
+
+
+def test_refused_webhooks_of_a_workflow_are_of_no_integration(store: Store) -> None:
+    """Its key is in a connection of another name, and no command shows an integration `workflows/restock`."""
+    text = "schema: crossdock.workflow/1\nid: order_more\nversion: 1\ntitle: T\ntriggers: [{webhook: restock}]\ndo: [{id: w1, wait: 1s}]\n"
+    with store.transaction() as work:
+        workflow_versions.add(work, parsed(text), text, actor="dora")
+        workflow_versions.deploy(work, "order_more", 1, actor="otto")
+        for _ in range(10):
+            refused_webhooks.add(work, "workflows/restock", "no signature of it", size_bytes=10)
+    message = open_alerts(store, AlarmThresholds())["webhooks_refused", "workflows/restock"]
+
+    assert message.endswith(
+        "Compare the key in the connection workflows_restock_webhook with the sender's. They start the workflow order_more"
+    )
+    assert query(store, "SELECT integration FROM alert") == [(None,)]
 
 
 def test_webhooks_refused_for_card_data_are_no_question_of_the_key(store: Store) -> None:

@@ -145,8 +145,13 @@ class TestRuns:
             _task(
                 pages.metadata, "sync_x", "manual__5", "shard.extract", map_index=index, try_number=1 + index, **waits
             )
+        # As many of another stage as are read of one run.
+        for index in range(1, 21):
+            _task(pages.metadata, "sync_x", "manual__5", "a.first", map_index=index, try_number=1, **waits)
         page = text_of(unescape(vera.get(f"/runs/{run_id}")))
         retries = pages.call("GET", f"/v1/runs/{run_id}", "vera").json()["retries"]
+        with closing(sqlite3.connect(pages.metadata)) as airflow, airflow:
+            airflow.execute("DELETE FROM task_instance WHERE task_id = 'a.first'")
         of_all = text_of(unescape(vera.get("/dag-run?dag_id=sync_x&run_id=manual__5")))
         query(hub_store, "UPDATE sync_run SET state = 'done', finished_at = now() RETURNING 1")
 

@@ -190,6 +190,15 @@ class TestTheTestRun:
         assert "amount_minor: 1\nreference: R-1" in unescape(page)
         assert query(hub_store, "SELECT tested_at IS NOT NULL FROM workflow_version") == [(True,)]
 
+    def test_one_that_fails_is_shown_with_its_reason(self, hub_store: Store, dora: Visitor) -> None:
+        add(hub_store, deploys=False)
+        answers = "look_up: [{status: refused, message: No such payment}]\n"
+        page = dora.post("/workflows/refund_with_approval/test", "/test", params="amount_minor: 1", answers=answers)
+
+        assert dora.status == 200
+        assert "Failed : look_up: No such payment" in text_of(page)
+        assert query(hub_store, "SELECT tested_at FROM workflow_version") == [(None,)]
+
     @pytest.mark.parametrize(
         ("params", "message"),
         [

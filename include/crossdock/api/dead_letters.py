@@ -171,7 +171,7 @@ def list_causes(store: OpenStore) -> CausesDocument:
     """List the causes of open dead letters, most frequent first."""
     with store.transaction() as work:
         found = dead_letter_repository.causes(work)
-        data = dead_letter_repository.data_of(work, [group.newest_id for group in found])
+        data = dead_letter_repository.data_of(work, _with_personal_data(found))
     return CausesDocument(causes=[_cause_document(group, data) for group in found])
 
 
@@ -280,6 +280,11 @@ def _document(dead_letter: DeadLetter) -> DeadLetterDocument:
         "reason": personal_data.without_values(original["reason"], [data, edited], fields),
     }
     return DeadLetterDocument(**{**shown, **masked})
+
+
+def _with_personal_data(groups: Sequence[CauseCount]) -> list[int]:
+    """Choose the dead letters whose data a reason may quote, and which it is masked by: others, of up to 1 MiB each, need not be read."""
+    return [group.newest_id for group in groups if personal_data.fields_of_event(group.type) != frozenset()]
 
 
 def _cause_document(group: CauseCount, data: Mapping[int, Sequence[str]]) -> CauseDocument:

@@ -14,7 +14,7 @@ from crossdock.api.airflow_connections import Connections
 from crossdock.api.airflow_lookups import AirflowUnavailable, Remembered, existing
 from crossdock.api.bulkhead import work_of
 from crossdock.api.definitions import integration_added, integrations_changed, start_run, workflows_changed
-from crossdock.api.failed_tasks import FailedTask, RetryingTask, failed_tasks, of_shard, retrying_tasks
+from crossdock.api.failed_tasks import FailedTask, RetryingTask, failed_tasks, retrying_tasks
 from crossdock.api.middleware import RequestMiddleware
 from crossdock.api.pagination import RowCursor, cursor_at, cursor_like, cursor_of_row, place_of_row, position_of
 from crossdock.api.problems import Problem, title
@@ -45,7 +45,6 @@ __all__ = [
     "guarded",
     "integration_added",
     "integrations_changed",
-    "of_shard",
     "open_store",
     "place_of_row",
     "position_of",

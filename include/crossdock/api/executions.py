@@ -58,6 +58,9 @@ class StepStatusDocument(BaseModel):
 class StatusDocument(ExecutionDocument):
     """How far an execution is."""
 
+    cancelled_by: str | None = Field(
+        description="Who cancelled it: a person, or `the workflow` itself where it came to a `cancel`; null if nobody did."
+    )
     not_undone: list[str] = Field(
         description="Of one that is undone: the steps that wrote, and stay, because they have no `undo`."
     )
@@ -188,4 +191,9 @@ def _status(found: executions.Status) -> StatusDocument:
         )
         for each in found.steps
     ]
-    return StatusDocument(**_fields(found.execution), not_undone=list(found.not_undone), steps=steps)
+    return StatusDocument(
+        **_fields(found.execution),
+        cancelled_by=found.execution.cancelled_by,
+        not_undone=list(found.not_undone),
+        steps=steps,
+    )

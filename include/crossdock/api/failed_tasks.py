@@ -41,26 +41,24 @@ class RetryingTask(NamedTuple):
     next_try_at: datetime | None
 
 
-def retrying_tasks(dag_id: str, dag_run_id: str) -> list[RetryingTask]:
+def retrying_tasks(dag_id: str, dag_run_id: str, shard: str) -> list[RetryingTask]:
     """
     Find the tasks of a DAG run that are tried again.
+
+    Args:
+        dag_id: The DAG.
+        dag_run_id: Its run.
+        shard: Of which shard: the first of `1/2` is the first of several. All where there is no such number.
 
     Raises:
         AirflowUnavailable: Airflow's database does not answer.
 
     """
-    return lookups().ask_now(_WHAT, lambda: _find_retrying(dag_id, dag_run_id))
+    return lookups().ask_now(_WHAT, lambda: _find_retrying(dag_id, dag_run_id, shard))
 
 
-def of_shard(found: Sequence[RetryingTask], shard: str) -> list[RetryingTask]:
-    """Choose the tasks of one *shard*: the first of `1/2` is the first of several; all of them where there is no such number."""
+def _find_retrying(dag_id: str, dag_run_id: str, shard: str) -> list[RetryingTask]:
     number, divided, _ = shard.partition("/")
-    if not divided:
-        return list(found)
-    return [task for task in found if task.map_index in (None, int(number) - 1)]
-
-
-def _find_retrying(dag_id: str, dag_run_id: str) -> list[RetryingTask]:
     return [
         RetryingTask(
             row.task_id,
@@ -70,7 +68,7 @@ def _find_retrying(dag_id: str, dag_run_id: str) -> list[RetryingTask]:
             row.retry_reason,
             _next_try(row),
         )
-        for row in _rows(_retrying(dag_id, dag_run_id))
+        for row in _rows(_retrying(dag_id, dag_run_id, int(number) - 1 if divided else None))
         # A task that was cleared had its tries, too; their end was no retry, and has no reason.
         if row.state == _WAITS or row.retry_reason
     ]
@@ -83,13 +81,18 @@ def _next_try(row: Any) -> datetime | None:
     return ended_at + timedelta(seconds=row.retry_delay_override)
 
 
-def _retrying(dag_id: str, dag_run_id: str) -> Any:
-    """Select the tasks that wait for their next try or have begun it; of these the reason is kept with the try before."""
+def _retrying(dag_id: str, dag_run_id: str, map_index: int | None) -> Any:
+    """
+    Select the tasks that wait for their next try or have begun it; of these the reason is kept with the try before.
+
+    With *map_index*, only that one of several, and those of which there is one.
+    """
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415  this room is imported by all of Airflow
     from airflow.models.taskinstancehistory import TaskInstanceHistory  # noqa: PLC0415
     from sqlalchemy import and_, func, or_, select  # noqa: PLC0415
 
     same = [getattr(TaskInstance, name) == getattr(TaskInstanceHistory, name) for name in _IDENTITY]
+    mine = [TaskInstance.map_index.in_((-1, map_index))] if map_index is not None else []
     return (
         select(
             TaskInstance.task_id,
@@ -102,7 +105,7 @@ def _retrying(dag_id: str, dag_run_id: str) -> Any:
             func.coalesce(TaskInstance.retry_reason, TaskInstanceHistory.retry_reason).label("retry_reason"),
         )
         .outerjoin(TaskInstanceHistory, and_(*same, TaskInstanceHistory.try_number == TaskInstance.try_number - 1))
-        .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == dag_run_id)
+        .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == dag_run_id, *mine)
         .where(or_(TaskInstance.state == _WAITS, and_(TaskInstance.state.in_(_BEGUN), TaskInstance.try_number > 1)))
         .order_by(TaskInstance.task_id, TaskInstance.map_index)
         .limit(_MOST)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from crossdock.api.access import guard
 from crossdock.api.airflow_lookups import AirflowUnavailable
 from crossdock.api.dependencies import OpenStore
-from crossdock.api.failed_tasks import RetryingTask, of_shard, retrying_tasks
+from crossdock.api.failed_tasks import RetryingTask, retrying_tasks
 from crossdock.api.integration_health import CallsDocument
 from crossdock.api.pagination import Limit, RowCursor, cursor_like, cursor_of_row, place_of_row
 from crossdock.api.problems import ProblemDocument
@@ -198,7 +198,7 @@ def _retries_of(run: Run) -> list[RetryingTask]:
     if run.state is not RunState.RUNNING or not (run.dag_id and run.dag_run_id):
         return []
     with suppress(AirflowUnavailable):
-        return of_shard(retrying_tasks(run.dag_id, run.dag_run_id), run.shard)
+        return retrying_tasks(run.dag_id, run.dag_run_id, run.shard)
     return []
 
 

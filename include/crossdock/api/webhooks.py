@@ -220,20 +220,38 @@ async def _received(
     return _answer(await work.run(take))
 
 
+_PERMITTED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Permitted, by `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate`."},
+    401: {"model": ProblemDocument, "description": "The token in the URL is not right; it says why."},
+    405: {
+        "model": ProblemDocument,
+        "description": "Nobody who asks is expected here: see `WebHook-Request-Origin`.",
+    },
+}
+
+
+@router.options(
+    "/workflows/{webhook}",
+    summary="Permit a sender of CloudEvents to start a workflow",
+    dependencies=[Depends(SignedBySender())],
+    openapi_extra=NO_TOKEN,
+    response_class=Response,
+    responses=_PERMITTED,
+)
+async def permit_start(
+    request: Request, webhook: Integration, known: Annotated[Receivers, Depends(receivers)]
+) -> Response:
+    """Answer what Azure Event Grid asks before it delivers, as for the webhooks of an integration."""
+    return await _permitted(request, workflow_webhooks.sender_of(webhook), known)
+
+
 @router.options(
     "/{integration}",
     summary="Permit a sender of CloudEvents to deliver",
     dependencies=[Depends(SignedBySender())],
     openapi_extra=NO_TOKEN,
     response_class=Response,
-    responses={
-        200: {"description": "Permitted, by `WebHook-Allowed-Origin` and `WebHook-Allowed-Rate`."},
-        401: {"model": ProblemDocument, "description": "The token in the URL is not right; it says why."},
-        405: {
-            "model": ProblemDocument,
-            "description": "Nobody who asks is expected here: see `WebHook-Request-Origin`.",
-        },
-    },
+    responses=_PERMITTED,
 )
 async def permit_delivery(
     request: Request, integration: Integration, known: Annotated[Receivers, Depends(receivers)]
@@ -243,10 +261,14 @@ async def permit_delivery(
 
     It needs no signature and stores nothing: each delivery is verified.
     """
+    return await _permitted(request, integration, known)
+
+
+async def _permitted(request: Request, sender: str, known: Receivers) -> Response:
     headers = _headers(request)
     if not asks_for_permission(headers):
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
-    receiver = await _receiver_to_ask(known, integration)
+    receiver = await _receiver_to_ask(known, sender)
     try:
         granted = permission(receiver.rules, receiver.keys, headers, _query(request))
     except WebhookRefused as refused:
@@ -254,7 +276,7 @@ async def permit_delivery(
     return Response(headers=dict(granted))
 
 
-async def _receiver_to_ask(known: Receivers, integration: str) -> Receiver:
+async def _receiver_to_ask(known: Receivers, sender: str) -> Receiver:
     """
     Find the receiver whose sender asks, as its connection is now: it may have been written a moment ago.
 
@@ -264,7 +286,7 @@ async def _receiver_to_ask(known: Receivers, integration: str) -> Receiver:
     """
     try:
         for find in (known.of, known.newer):
-            receiver = await find(integration)
+            receiver = await find(sender)
             if receiver.rules.scheme in ASKING:
                 return receiver
     except NotFound:

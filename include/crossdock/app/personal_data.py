@@ -279,7 +279,7 @@ def revealed_shows(store: Store, caller: Caller, decision_id: int, shows: Mappin
     """Show *caller* what one decision shows of a person, and record it in the audit trail, or mask it."""
     of_all = masked_shows(shows)
     personal = {name: value for name, value in shows.items() if of_all[name] != value}
-    return dict(shows) if reveal(store, caller, f"decisions/{decision_id}", personal, None) else of_all
+    return dict(shows) if reveal(store, caller, f"decisions/{decision_id}", personal, frozenset(personal)) else of_all
 
 
 def masked_detail(detail: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -121,10 +121,12 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
     if wrong := next((each for each in mine if each.state is ShownState.PERMANENTLY_FAILED), None):
         raise StepFailedForGood(f"{wrong.name}: {wrong.act.message if wrong.act else execution.reason}")
     if execution.state in (ExecutionState.UNDOING, ExecutionState.UNDONE):
-        if any(each.state is ShownState.FAILED for each in mine):
+        if execution.cancelled_by == CANCELLED_BY_FLOW:
+            # A failure that a handler took is part of the way to that end.
+            if mine and all(each.state in (ShownState.SUCCESS, ShownState.FAILED) for each in mine):
+                return Made()
+        elif any(each.state is ShownState.FAILED for each in mine):
             raise StepFailedForGood(str(execution.reason))
-        if execution.cancelled_by == CANCELLED_BY_FLOW and mine and all(map(_is_success, mine)):
-            return Made()
         return NotMade(f"the execution is undone: {execution.reason}")
     if open_step := next(filter(_is_open, mine), None):
         return _waits(execution, open_step)
@@ -180,10 +182,6 @@ def _execution_of(work: Work, workflow_id: str, run_id: str) -> Execution:
 def _is_open(step: Shown) -> bool:
     """Whether a step is at work, or comes next. What only holds other steps is not: those have tasks of their own, or are open."""
     return step.state is ShownState.PENDING or (step.state is ShownState.RUNNING and step.act is not None)
-
-
-def _is_success(step: Shown) -> bool:
-    return step.state is ShownState.SUCCESS
 
 
 def _waits(execution: Execution, step: Shown) -> Later:

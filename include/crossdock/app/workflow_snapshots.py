@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from crossdock.core.decoding import prepare
+from crossdock.core.log import logger
 from crossdock.integrations import definition_files
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str
     tasks: list[Task]
     #: The types of the events that start it, or that its steps wait for.
-    event_types: list[str] = []
+    event_types: list[str]
 
+
+log = logger(__name__)
 
 prepare(list[Deployed], list[str])
 _decode = msgspec.json.Decoder(list[Deployed]).decode
@@ -73,9 +75,19 @@ def file_name(file_no: int) -> str:
 
 
 def read(file_no: int, *, url: str | None = None) -> list[Deployed]:
-    """Read the workflows of one DAG file; none before the first `write`. *url* replaces the setting."""
+    """
+    Read the workflows of one DAG file; none before the first `write`. *url* replaces the setting.
+
+    None as well of one that a hub with other code wrote: `up` and `prepare` write it anew. Until then its executions go on without runs.
+    """
     snapshot = definition_files.read(_name(file_no), url=url)
-    return _decode(snapshot) if snapshot else []
+    if not snapshot:
+        return []
+    try:
+        return _decode(snapshot)
+    except msgspec.ValidationError as error:
+        log.warning("The workflows of %s are left out until ./hub up or ./hub prepare: %s", _name(file_no), error)
+        return []
 
 
 def event_types() -> tuple[str, ...]:
@@ -112,8 +124,7 @@ def write(store: Store, *, url: str | None = None, anew: bool = False) -> list[i
 def _all(url: str | None) -> Iterator[Deployed]:
     """Read what the snapshots have; nothing from one that a hub with other code wrote."""
     for file_no in range(FILES):
-        with suppress(msgspec.ValidationError):
-            yield from read(file_no, url=url)
+        yield from read(file_no, url=url)
 
 
 def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> list[int]:

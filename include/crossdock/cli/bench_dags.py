@@ -121,4 +121,5 @@ def _workflow(number: int) -> Deployed:
         cron=None,
         timezone="UTC",
         tasks=[*steps, last],
+        event_types=[],
     )

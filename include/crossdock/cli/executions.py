@@ -173,7 +173,7 @@ def _watched(execution_id: str) -> dict[str, Any]:
 
 
 def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> None:
-    """Show an execution with its steps. With *ends*, one that has failed ends the command as failed."""
+    """Show an execution with its steps. With *ends*, one that has failed, or that a person cancelled, ends the command as failed."""
     if as_json:
         console.show_json(found)
     else:
@@ -189,8 +189,16 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
             console.show(
                 "A person has to decide. To see the question: ./hub decisions list; a failed step: ./hub dead-letters list"
             )
-    if ends and found["state"] in ("FAILED", "CANCELLED"):
+    if ends and _has_failed(found):
         raise typer.Exit(Exit.FAILED)
+
+
+def _has_failed(found: dict[str, Any]) -> bool:
+    """Check whether an execution ended as its workflow does not foresee."""
+    from crossdock.workflows.model import CANCELLED_BY_FLOW  # noqa: PLC0415  only these commands need it
+
+    is_foreseen = found["state"] == "CANCELLED" and found["cancelled_by"] == CANCELLED_BY_FLOW
+    return found["state"] in ("FAILED", "CANCELLED") and not is_foreseen
 
 
 def _param(given: str) -> tuple[str, Any]:

@@ -127,8 +127,8 @@ def deploy(workflow: FileOrId, version: Version = None, key: Key = None, as_json
         _warn(added["warnings"])
         tried = hub.post(path_of("workflows", workflow, "test"), {"version": version}).document
         if tried["state"] != "COMPLETED":
-            ended = tried["state"].lower()
-            console.error(f"The test run of {workflow} on samples did not complete, it {ended}: {tried['message']}")
+            ended = "failed" if tried["state"] == "FAILED" else "was cancelled"
+            console.error(f"The test run of {workflow} on samples {ended}: {tried['message']}")
             console.say(f"Test it with answers, then deploy its ID: ./hub workflow test {workflow} --answers FILE")
             raise typer.Exit(Exit.FAILED)
     deployed = hub.put(path_of("workflows", workflow, "deploy"), {"version": version}).document

@@ -68,7 +68,7 @@ def add(
 
     Raises:
         SettingsInvalid: There is no such kind, or its schema refuses the settings.
-        Conflict: The registry or Airflow already has something with that id.
+        Conflict: The registry or Airflow already has something with that id, or it is one of workflows.
         TestRefused: A check failed; nothing is stored.
 
     """
@@ -362,8 +362,17 @@ def _changed(
     return kind.preserve_extra(known, kind.connection(known.connection_id, settings, stored))
 
 
+#: `workflows_<webhook>_webhook` is the connection of a workflow's webhook.
+_OF_WORKFLOWS = "workflows_"
+
+
 def _refuse_taken(store: Store, integration_id: str) -> None:
     """Refuse an id that is taken before the test, which takes seconds and calls the system."""
+    if integration_id.startswith(_OF_WORKFLOWS):
+        raise Conflict(
+            f"The integration cannot be called {integration_id!r}: the connection with the keys of its webhooks would have the name "
+            f"of that of a workflow's webhook. Choose an ID that does not begin with {_OF_WORKFLOWS}"
+        )
     with store.transaction() as work:
         if repository.find(work, integration_id):
             raise Conflict(

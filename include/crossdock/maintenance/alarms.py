@@ -20,6 +20,8 @@ from crossdock.maintenance import alarm_conditions, backups, capacity, volumes
 from crossdock.maintenance.volumes import VolumeLimits
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
+from crossdock.workflows.declared import repository as workflow_repository
+from crossdock.workflows.declared import webhooks as workflow_webhooks
 
 log = logger(__name__)
 
@@ -199,18 +201,25 @@ def _refused(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
     return {
         refused.integration: Found(
             f"{refused.times:,} webhooks of {refused.integration} were refused within an hour: {refused.reason}. "
-            f"{_advice_on(refused.reason, refused.integration)}",
+            f"{_advice_on(refused.reason, refused.integration)}{_what_starts(work, refused.integration)}",
             refused.times,
-            integration=refused.integration,
+            integration=None if workflow_webhooks.webhook_in(refused.integration) else refused.integration,
         )
         for refused in alarm_conditions.refused_webhooks(work, limits.refused)
     }
 
 
-def _advice_on(reason: str, integration: str) -> str:
+def _advice_on(reason: str, sender: str) -> str:
     if reason == refused_webhooks.CARD_DATA:
         return "Have the sender leave it out: the hub takes tokens of payment providers only"
-    return f"Compare the key in the connection {integration}_webhook with the sender's"
+    return f"Compare the key in the connection {webhooks_in.connection_of(sender)} with the sender's"
+
+
+def _what_starts(work: Work, sender: str) -> str:
+    """Name the workflow that the deliveries would have started; empty for those of an integration."""
+    webhook = workflow_webhooks.webhook_in(sender)
+    started = workflow_repository.deployed_webhooks(work, [webhook]) if webhook is not None else []
+    return "".join(f". They start the workflow {workflow_id}" for _, workflow_id in started)
 
 
 def _unresolved(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:

@@ -21,7 +21,6 @@ from crossdock.api.dependencies import (
     cursor_like,
     cursor_of_row,
     failed_tasks,
-    of_shard,
     place_of_row,
     retrying_tasks,
 )
@@ -177,7 +176,7 @@ def _failure_of(
             if state is not RunState.RUNNING:
                 failed = failed_tasks(dag_id, dag_run_id)
             if state in (None, RunState.RUNNING):
-                retrying = of_shard(retrying_tasks(dag_id, dag_run_id), shard)
+                retrying = retrying_tasks(dag_id, dag_run_id, shard)
         except AirflowUnavailable:
             is_known = False
     return {"failed": failed, "retrying": retrying, "is_known": is_known}

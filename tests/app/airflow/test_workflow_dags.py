@@ -80,7 +80,15 @@ def test_a_workflow_whose_dag_cannot_be_built_takes_no_other_away(
     good = deployed_of(FORKED)
     twice = Task(step="same", makes=["same"])
     names = [name for name in map("w{}".format, range(200)) if workflow_snapshots.file_of(name) == 0][:2]
-    values = {"version": 1, "title": "T", "description": "", "params": {}, "cron": None, "timezone": "UTC"}
+    values = {
+        "version": 1,
+        "title": "T",
+        "description": "",
+        "params": {},
+        "cron": None,
+        "timezone": "UTC",
+        "event_types": [],
+    }
     bad = Deployed(workflow_id=names[0], tasks=[twice, twice], **values)
     workflow_snapshots.write_snapshots([bad, Deployed(workflow_id=names[1], tasks=good.tasks, **values)])
 

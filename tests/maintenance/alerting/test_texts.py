@@ -95,6 +95,15 @@ def test_the_command_of_a_run_is_about_its_stream(stream: str | None, command: s
     assert cause("run_failed", "shop.orders (all)", stream=stream).command == command
 
 
+def test_the_command_of_refused_webhooks_is_about_what_they_are_for() -> None:
+    of_workflow = cause("webhooks_refused", "workflows/restock")
+    assert of_workflow.command == "./hub workflow list"
+    row = AlertRow(
+        alert_id=1, kind="webhooks_refused", subject="shop", message="m", at=of_workflow.since, integration="shop"
+    )
+    assert texts.cause_of(row, AIRFLOW).command == "./hub integration show shop"
+
+
 def test_a_line_says_how_grave_about_what_why_and_what_to_do() -> None:
     line = texts.line_of(cause("rows_rejected", "shop.orders", "12 records are in quarantine", stream="shop.orders"))
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from crossdock.app import journeys, shown_journeys
+from crossdock.app.personal_data import masked_shows
 from crossdock.core.errors import BadRequest, Conflict
 from crossdock.db.database import Store
 from crossdock.events.model import END, ORIGIN
 from crossdock.observability import decisions
+from crossdock.observability.decisions import Decision
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions, listeners_repository, trial
 from crossdock.workflows.declared.answers import Answer, Status
@@ -382,6 +385,25 @@ class TestCancel:
 
         assert (ended.state, ended.reason, systems.calls) == (ExecutionState.UNDONE, "Stop", [])
 
+    @pytest.mark.parametrize("join", ["[one, two]", "[one]"])
+    def test_what_it_is_inside_of_does_not_go_on(self, store: Store, join: str) -> None:
+        forked = workflow(
+            "  - id: both\n    fork:\n      branches:\n"
+            "        one: {do: [{id: choose, switch: [{do: [{id: pause, wait: 2h}]}]}]}\n        two: {do: [{id: halt, cancel: Stop}]}\n"
+            f"      join: {join}\n" + read("after")
+        )
+        flows = flows_of(Systems(), forked)
+        execution_id = begun(store, flows["workflow.w2.v1"])
+        engine.advance(store, flows, execution_id)
+
+        assert states(store, flows, execution_id) == {
+            "both": "SUCCESS",
+            "choose": "SUCCESS",
+            "pause": "SKIPPED",
+            "halt": "SUCCESS",
+            "after": "SKIPPED",
+        }
+
 
 def asking_with(shows: str) -> Workflow:
     return workflow(
@@ -399,7 +421,31 @@ class TestShows:
 
         with store.transaction() as work:
             (asked,) = decisions.find(work)
-        assert asked.shows == {"text": "x" * 497 + "...", "number": 3, "all": '{"text": "' + "x" * 487 + "..."}
+        cut = "x" * 497 + "..."
+        assert asked.shows == {"text": cut, "number": 3, "all": {"text": cut, "number": 3}}
+
+    def test_a_person_in_a_large_value_stays_masked(self, store: Store) -> None:
+        """Personal data is found by the names of its fields: a value that became text would have none."""
+        person = {"email": "ada@example.com", "last_name": "Lovelace", "points": 3}
+        asked = self.asked(store, {"notes": "x" * 600, "customers": [person]})
+
+        masked = masked_shows(asked.shows)["value"]
+        assert masked["customers"] == [{"email": "***", "last_name": "***", "points": 3}]
+
+    @pytest.mark.parametrize("value", [["x" * 100] * 1000, {f"field_{n}": [{"n": n}] for n in range(1000)}])
+    def test_what_is_shown_of_a_value_has_a_bound_and_says_what_is_left_out(self, store: Store, value: Any) -> None:
+        shown = self.asked(store, value).shows["value"]
+
+        assert len(json.dumps(shown)) < 6000
+        assert re.fullmatch(r"\.\.\. and \d+ more", shown[-1] if isinstance(shown, list) else list(shown)[-1])
+
+    def asked(self, store: Store, value: Any) -> Decision:
+        shows = "  - id: ask\n    decide: {question: Go on?, options: [go, stop], shows: {value: params.value}}\n    timeout: 1d\n"
+        flows = flows_of(Systems(), workflow(shows, head="params: {value: {}}\n"))
+        engine.advance(store, flows, begun(store, flows["workflow.w2.v1"], value=value))
+        with store.transaction() as work:
+            (found,) = decisions.find(work)
+        return found
 
     def test_a_value_that_cannot_be_read_is_no_question(self, store: Store) -> None:
         flows = flows_of(Systems(), asking_with("text: \"join(', ', params.text)\""))

@@ -168,6 +168,10 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
         [("    timeout: 1d\n", "    timeout: 1d\n    catch: {handler: quit}\n"), ("handlers:\n", "handlers:\n  quit:\n    do: [{id: late, cancel: Too late}]\n")],
         Rule.CANCEL_AFTER_PIVOT, "/handlers/quit/do/0/cancel", "cancel",
     ),
+    "cancel in the pivot's own handler of an unknown outcome": (
+        [("    pivot: true\n", "    pivot: true\n    catch: {errors: [declined, unknown], handler: quit}\n"), ("handlers:\n", "handlers:\n  quit:\n    do: [{id: late, cancel: Too late}]\n")],
+        Rule.CANCEL_AFTER_PIVOT, "/handlers/quit/do/0/cancel", "cancel",
+    ),
     "cancel in a branch that the pivot does not wait for": (
         [("{order_number: params.reference}}]", "{order_number: params.reference}}, {id: late, cancel: Stop}]")], Rule.CANCEL_AFTER_PIVOT, "/do/2/fork/branches/order/do/1/cancel", "cancel"
     ),
@@ -191,6 +195,7 @@ SEEDED: dict[str, tuple[list[tuple[str, str]], Rule, str, str]] = {
     ),
     "secret as a literal": ([("\"'pm_card_visa'\"", "\"'sk_live_4eC39HqLyjWDarjtT1zdp7dc'\"")], Rule.SECRET, "/do/5/with/payment_method", "payment_method"),
     "password by its name": ([("set: {why: error.message}", "set: {password: \"'correct horse'\"}")], Rule.SECRET, "/handlers/note/do/0/set/password", "password"),
+    "password in what a question shows": ([("default: refuse}", "default: refuse, shows: {password: \"'correct horse'\"}}")], Rule.SECRET, "/do/4/decide/shows/password", "password"),
     "schema version unknown": ([("crossdock.workflow/1", "crossdock.workflow/9")], Rule.SCHEMA_VERSION, "/schema", "schema:"),
     "field that the form does not know": ([("    wait: 5m\n", "    wait: 5m\n    colour: red\n")], Rule.FORM, "/do/6/colour", "colour"),
     "step of two kinds": ([("    wait: 5m\n", "    wait: 5m\n    raise: no\n")], Rule.FORM, "/do/6", "id: pause"),

@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests as http
 
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Store
@@ -45,11 +47,13 @@ BODY = b'{"sku": "RING-17"}'
 class Client(WebhookClient):
     """The webhooks of workflows, of which all have one key."""
 
+    rules: Mapping[str, Any] = {}
+
     def _find(self, integration: str) -> Receiver:
         webhook = webhook_in(integration)
         if webhook is None:
             raise NotFound("no such")
-        return receiver_from(integration, KEY, {}, (), meaning_of(webhook))
+        return receiver_from(integration, KEY, self.rules, (), meaning_of(webhook))
 
     def send(self, body: bytes = BODY, *, key: str = KEY, delivery_id: str = "msg_1", webhook: str = "restock") -> int:
         headers = standard(body, key=key, at=now(), delivery_id=delivery_id)
@@ -136,6 +140,17 @@ def test_what_the_documentation_says_signs_a_request(client: Client, store: Stor
 
     assert "202 Accepted" in ran.stdout
     assert requests(store) == 1
+
+
+def test_a_sender_of_cloudevents_is_permitted_to_deliver(client: Client) -> None:
+    """Azure Event Grid delivers nothing before."""
+    client.rules = {"scheme": "azure_event_grid", "token_parameter": "code"}
+    url = f"http://127.0.0.1:{client.port}/v1/webhooks/workflows/restock"
+    asked = {"WebHook-Request-Origin": "eventgrid.azure.net"}
+
+    permitted = http.options(f"{url}?code={KEY}", headers=asked, timeout=30)
+    assert (permitted.status_code, permitted.headers["WebHook-Allowed-Origin"]) == (200, "eventgrid.azure.net")
+    assert http.options(f"{url}?code=guess", headers=asked, timeout=30).status_code == 401
 
 
 def test_its_key_is_in_a_connection_of_its_own() -> None:

@@ -92,16 +92,21 @@ def receiver_for(sender: str, webhook: Webhook) -> Receiver:
         NotFound: as `receiver_of`.
 
     """
-    connection = _connection(sender)
-    return receiver_from(sender, connection.password or "", connection.extra, (), webhook)
-
-
-def _connection(sender: str) -> Connection:
     connection = airflow_connection.find(connection_of(sender))
     if connection is None:
         raise NotFound(
-            f"No webhooks are configured for {sender!r}. To receive them, create the Airflow connection "
-            f"{connection_of(sender)!r} with the key that the sender signs with"
+            f"The webhook {sender} has no key. To receive it, create the Airflow connection {connection_of(sender)!r} with the key "
+            "that the sender signs with"
+        )
+    return receiver_from(sender, connection.password or "", connection.extra, (), webhook)
+
+
+def _connection(integration: str) -> Connection:
+    connection = airflow_connection.find(connection_of(integration))
+    if connection is None:
+        raise NotFound(
+            f"No webhooks are configured for {integration!r}. To receive them, create the Airflow connection "
+            f"{connection_of(integration)!r} with the key that the sender signs with"
         )
     return connection
 

@@ -237,11 +237,12 @@ _OF_CALLS: Mapping[str, AlertKind] = {
     ),
     Kind.WEBHOOKS_REFUSED: AlertKind(
         severity=Severity.WARNING,
-        open_while="10 webhooks of an integration were refused within the hour",
-        about="the integration",
+        open_while="10 webhooks of an integration, or for a workflow, were refused within the hour",
+        about="the integration, or `workflows/` and the webhook",
         example="12 webhooks of shop_eu were refused within an hour: invalid signature. Compare the key in the connection "
         "shop_eu_webhook with the sender's",
-        hub_does="A refused webhook is not stored. Syncs read what it would have said.",
+        hub_does="A refused webhook is not stored. Syncs read what it would have said; a workflow that it would have started "
+        "starts when it is sent again.",
         next_step="Compare the key with the sender's; where card data were refused, have the sender leave them out.",
         command="./hub integration show {subject}",
     ),

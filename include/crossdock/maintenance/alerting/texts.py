@@ -16,6 +16,8 @@ from crossdock.maintenance.alerting.rows import AlertRow
 from crossdock.maintenance.alerting.wording import LONGEST_TITLE, one_line
 from crossdock.observability.alerts import Kind
 
+_LIST_WORKFLOWS = "./hub workflow list"
+
 
 def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str], ...] = ()) -> Cause:
     """
@@ -28,6 +30,8 @@ def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str
 
     """
     kind = kind_of(alert.kind)
+    # Those of no integration are of a workflow's webhook.
+    is_of_workflow = alert.kind == Kind.WEBHOOKS_REFUSED and alert.integration is None
     return Cause(
         kind=alert.kind,
         severity=kind.severity,
@@ -39,7 +43,7 @@ def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str
         examples=alert.examples,
         hub_does=kind.hub_does,
         next_step=kind.next_step,
-        command=_command(kind.command, alert),
+        command=_command(_LIST_WORKFLOWS if is_of_workflow else kind.command, alert),
         link=f"{airflow_url.rstrip('/')}/{page}"
         if airflow_url and (page := _airflow_page_of(alert) or _hub_page_of(alert))
         else "",

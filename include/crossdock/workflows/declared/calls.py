@@ -228,7 +228,7 @@ def _secrets(value: Any, at: str, *, is_mapping: bool) -> Iterator[Mistake]:
                 if is_mapping and _SECRET_NAMES.search(str(name)) and is_literal:
                     yield Rule.SECRET, inner, _KEEP_OUT
                 else:
-                    yield from _secrets(part, inner, is_mapping=is_mapping or name in ("with", "set"))
+                    yield from _secrets(part, inner, is_mapping=is_mapping or name in ("with", "set", "shows"))
         case list():
             for number, part in enumerate(value):
                 yield from _secrets(part, f"{at}/{number}", is_mapping=is_mapping)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -52,8 +52,11 @@ _UNDO = Retry(attempts=10)
 #: A wait without an end is looked at so often.
 _LOOK_EVERY_S = 86400.0
 _LONGEST_WAIT_S = 300.0
-#: Characters of one value that a question shows.
+#: Characters that a question shows of one text, and of one value with all that is inside it.
 _MOST_SHOWN = 500
+_MOST_SHOWN_IN_ALL = 5000
+#: Quotes, brackets and separators around one.
+_AROUND = 4
 #: Longer than any call takes, with what its client does around it.
 _AROUND_S = 30.0
 
@@ -214,7 +217,7 @@ def _asking(decide: Decide, step: Step, workflow: Workflow, scope: Scope) -> Mak
                 subject,
                 about=call.execution_id,
                 question=f"{workflow.title}: {decide.question}",
-                shows={name: _shortened(value) for name, value in shows.items()},
+                shows={name: _shortened(value, _MOST_SHOWN_IN_ALL)[0] for name, value in shows.items()},
                 choices=decide.options,
                 role=Role.USER,
             )
@@ -227,10 +230,44 @@ def _asking(decide: Decide, step: Step, workflow: Workflow, scope: Scope) -> Mak
     return Making(InHub(act), InHub(undo), retry=_UNTIL_IT_COMES, undo_resolves=True)
 
 
-def _shortened(value: Any) -> Any:
-    """Cut what is too long to be read with a question."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+def _shortened(value: Any, left: int) -> tuple[Any, int]:
+    """
+    Cut what is too long to be read with a question, and say how many of *left* characters are left.
+
+    Only texts are cut. Objects stay objects: by the names of their fields, personal data is masked.
+    """
+    match value:
+        case dict():
+            return _shortened_object(value, left)
+        case list():
+            return _shortened_list(value, left)
+        case str():
+            text = value if len(value) <= _MOST_SHOWN else f"{value[: _MOST_SHOWN - 3]}..."
+            return text, left - len(text) - _AROUND
+    return value, left - len(json.dumps(value)) - _AROUND
+
+
+def _shortened_object(value: Mapping[str, Any], left: int) -> tuple[dict[str, Any], int]:
+    shown: dict[str, Any] = {}
+    for name, inner in value.items():
+        if len(name) >= left:
+            return {**shown, _and_more(len(value) - len(shown)): None}, 0
+        shown[name], left = _shortened(inner, left - len(name) - _AROUND)
+    return shown, left - _AROUND
+
+
+def _shortened_list(value: Sequence[Any], left: int) -> tuple[list[Any], int]:
+    shown: list[Any] = []
+    for inner in value:
+        if left <= 0:
+            return [*shown, _and_more(len(value) - len(shown))], 0
+        short, left = _shortened(inner, left)
+        shown.append(short)
+    return shown, left - _AROUND
+
+
+def _and_more(left_out: int) -> str:
+    return f"... and {left_out} more"
 
 
 def decision_subject(execution_id: str, step: str) -> str:

@@ -110,8 +110,9 @@ SELECT webhook, workflow_id
        unnest(webhooks) AS webhook
 """
 
-_HAS_DEPLOYED_WEBHOOK = b"""
-SELECT FROM workflow_deployment JOIN workflow_version USING (workflow_id, version) WHERE %(webhook)s = ANY(webhooks) LIMIT 1
+_DEPLOYED_WEBHOOKS = b"""
+SELECT webhook, workflow_id FROM workflow_deployment JOIN workflow_version USING (workflow_id, version), unnest(webhooks) AS webhook
+ WHERE webhook = ANY(%(webhooks)s) ORDER BY webhook, workflow_id
 """
 
 
@@ -152,9 +153,9 @@ def webhooks(work: Work) -> dict[str, str]:
     return dict(work.execute(_WEBHOOKS).fetchall())
 
 
-def has_deployed_webhook(work: Work, webhook: str) -> bool:
-    """Whether a workflow that is deployed has the webhook."""
-    return work.execute(_HAS_DEPLOYED_WEBHOOK, {"webhook": webhook}).fetchone() is not None
+def deployed_webhooks(work: Work, webhooks: Collection[str]) -> list[tuple[str, str]]:
+    """List which of *webhooks* the workflows have that are deployed: webhook and workflow."""
+    return [(webhook, owner) for webhook, owner in work.execute(_DEPLOYED_WEBHOOKS, {"webhooks": list(webhooks)})]
 
 
 def version_of(work: Work, workflow_id: str, version: int) -> StoredVersion | None:

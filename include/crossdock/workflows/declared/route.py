@@ -77,10 +77,6 @@ class _Stopped(Exception):
     """The way goes no further for now: a step has not ended."""
 
 
-class _Cancelled(_Stopped):
-    """The way ends here: the workflow cancels itself."""
-
-
 class _Failed(Exception):
     """A step failed, and a handler takes it."""
 
@@ -117,7 +113,9 @@ def way_of(
     with suppress(_Stopped):
         walk.block(workflow.block, {"params": params, "steps": {}, "data": params}, _Place())
     route = Route(tuple(walk.reached), tuple(walk.open), walk.cancelled)
-    return Way(route, tuple(walk.shown), walk.inputs)
+    # Where it is cancelled, what it is inside of goes no further, nor do the branches beside it.
+    shown = walk.shown if walk.cancelled is None else map(_held, walk.shown)
+    return Way(route, tuple(shown), walk.inputs)
 
 
 class _Walk:
@@ -307,7 +305,7 @@ class _Walk:
             return
         self._engine_step(step, place.name(step.id), self._effects.cancellation())
         self.cancelled = cancel.message
-        raise _Cancelled
+        raise _Stopped
 
     def _engine_step(self, step: Step, name: str, making: Making) -> Document | None:
         is_pivot = isinstance(step.does, Call) and step.does.pivot
@@ -348,9 +346,6 @@ class _Walk:
         self._show(step, place, ShownState.RUNNING)
         try:
             yield
-        except _Cancelled:
-            self.shown[number] = self.shown[number]._replace(state=ShownState.SUCCESS)
-            raise
         except _Failed:
             self.shown[number] = self.shown[number]._replace(state=ShownState.FAILED)
             raise
@@ -363,6 +358,12 @@ class _Walk:
     def _show_made(self, step: Step, made: EngineStep, act: StepProgress | None, *, is_caught: bool = False) -> None:
         undo = self._progress.get((made.name, Direction.UNDO))
         self.shown.append(Shown(step.id, made.name, _state_of(made, act, undo, is_caught=is_caught), act, undo))
+
+
+def _held(step: Shown) -> Shown:
+    """Show a step that only has steps inside, and is not left, as one that has ended."""
+    only_holds = step.state is ShownState.RUNNING and step.act is None
+    return step._replace(state=ShownState.SUCCESS) if only_holds else step
 
 
 def _takes(catch: Catch, error: StepError) -> bool:

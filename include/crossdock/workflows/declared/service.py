@@ -153,7 +153,8 @@ def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None
 
     Raises:
         NotFound: there is no such workflow or version.
-        Conflict: no test run of it has completed, or this hub does not take it any more: an integration is gone, for example.
+        Conflict: no test run of it has completed, or this hub does not take it any more: an integration is gone, for example;
+            or a workflow that is deployed has one of its webhooks.
 
     """
     stored = version_of(store, workflow_id, version)
@@ -172,6 +173,11 @@ def deploy(store: Store, catalog: Catalog, workflow_id: str, version: int | None
         for known in repository.deployments(work, [workflow_id]):
             if known.version == stored.version:
                 return known
+        for webhook, owner in repository.deployed_webhooks(work, stored.webhooks):
+            if owner != workflow_id:
+                raise Conflict(
+                    f"The webhook {webhook} starts {owner}, which is deployed: a webhook starts one workflow"
+                )
         repository.deploy(work, workflow_id, stored.version, actor=actor)
         detail = {"version": stored.version}
         audit.add(work, actor=actor, act="workflow.deploy", subject=f"workflow/{workflow_id}", detail=detail)

@@ -172,20 +172,31 @@ def _cancels(workflow: Workflow) -> Iterator[Mistake]:
     past = next((number for number, step in enumerate(main) if isinstance(step.does, Call) and step.does.pivot), None)
     if past is None:
         return
-    # The pivot's own handler takes its failure: it is not passed then.
-    for step in _with_handlers(workflow, steps_in(Block("", main[past + 1 :]))):
-        if isinstance(step.does, Cancel):
-            message = (
-                f"comes after the pivot {main[past].id}: nothing is undone any more. Ask before the pivot, or use raise"
-            )
-            yield Rule.CANCEL_AFTER_PIVOT, f"{step.at}/cancel", message
+    found: dict[str, str] = {}
+    for message, steps in _after(workflow, past):
+        for step in steps:
+            if isinstance(step.does, Cancel):
+                found.setdefault(f"{step.at}/cancel", message)
+    for at, message in found.items():
+        yield Rule.CANCEL_AFTER_PIVOT, at, message
+
+
+def _after(workflow: Workflow, past: int) -> Iterator[tuple[str, Iterator[Step]]]:
+    """Yield the steps that may come after the pivot, at the place *past* of the main list, and why no `cancel` may be among them."""
+    main, pivot = workflow.block.steps, workflow.block.steps[past]
+    nothing = f"comes after the pivot {pivot.id}: nothing is undone any more. Ask before the pivot, or use raise"
+    yield nothing, _with_handlers(workflow, steps_in(Block("", main[past + 1 :])))
+    # The pivot's own handler takes its failure: it is not passed then, unless nobody knows.
+    if pivot.catch is not None and "unknown" in (pivot.catch.errors or ()):
+        unknown = f"takes the unknown outcome of the pivot {pivot.id}, which may have been passed. Use raise"
+        yield unknown, _with_handlers(workflow, iter((pivot,)))
     for fork in steps_in(Block("", main[:past])):
         if isinstance(fork.does, Fork) and fork.does.join is not None:
             left_alone = [block for name, block in fork.does.branches.items() if name not in fork.does.join]
-            for step in _with_handlers(workflow, (step for block in left_alone for step in steps_in(block))):
-                if isinstance(step.does, Cancel):
-                    message = f"may come after the pivot {main[past].id}: {fork.id} does not wait for this branch. Name it in join"
-                    yield Rule.CANCEL_AFTER_PIVOT, f"{step.at}/cancel", message
+            not_waited = (
+                f"may come after the pivot {pivot.id}: {fork.id} does not wait for this branch. Name it in join"
+            )
+            yield not_waited, _with_handlers(workflow, (step for block in left_alone for step in steps_in(block)))
 
 
 def _with_handlers(workflow: Workflow, steps: Iterator[Step]) -> Iterator[Step]:

@@ -52,5 +52,5 @@ def refuse_unknown(store: Store, webhook: str) -> None:
 
     """
     with store.transaction() as work:
-        if not repository.has_deployed_webhook(work, webhook):
+        if not repository.deployed_webhooks(work, [webhook]):
             raise NotFound(f"No workflow that is deployed has the webhook {webhook!r}")
