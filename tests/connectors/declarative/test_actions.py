@@ -28,10 +28,12 @@ from crossdock.db.database import Store
 from crossdock.http.client import HttpClient
 from crossdock.http.connection import Connection
 from crossdock.integrations import repository
+from crossdock.integrations import service as integrations
 from crossdock.integrations.actions import service
 from crossdock.integrations.actions.model import Done, Ended, Failed, Refused, RefusedBy, Unknown
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.model import Integration
+from crossdock.workflows import service as engine
 from crossdock.workflows.declared import trial
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.flow import DeclaredFlow
@@ -40,7 +42,7 @@ from crossdock.workflows.declared.validator import validate
 from crossdock.workflows.model import ExecutionState
 from tests.connectors.declarative.worlds import HERE, serving
 from tests.shop import query
-from tests.workflows.declared.systems import Flows, begun, go_on, states
+from tests.workflows.declared.systems import Flows, begun, go_on, let_time_pass, states
 
 PROJECT = Path(__file__).parents[3]
 EXAMPLE = PROJECT / "dags/integrations/examples/warehouse_rest.yaml"
@@ -230,6 +232,21 @@ class TestCalls:
         assert ended == Done({"shipment_id": "S-1"})
         assert [request[0] for request in hub.warehouse.requests] == ["PUT", "GET"]
 
+    def test_a_lookup_that_cannot_be_asked_for_shows_nothing_and_refuses_nothing(
+        self, hub: Hub, declared_here: Path
+    ) -> None:
+        limited = {"reference": {"type": "string", "maxLength": 3}}
+        by_reservation = {"action": "get_shipment", "with": {"reference": "reservation_id"}, "done": "`true`"}
+        changed(declared_here, "get_shipment", params=limited, sample={"params": {"reference": "R-1"}})
+        changed(declared_here, "ship", lookup=by_reservation)
+        hub.warehouse.trouble = ["slow", "slow"]
+
+        # Too long for the schema of the lookup, and no step of its path.
+        for reservation_id in ("R-100", ".."):
+            ended = hub.perform("ship", key=f"k{reservation_id}", reference="order-1", reservation_id=reservation_id)
+            assert isinstance(ended, Unknown)
+        assert [request[0] for request in hub.warehouse.requests] == ["PUT"] * 2
+
     def test_what_the_lookup_does_not_show_stays_unknown_for_a_person(self, hub: Hub) -> None:
         hub.warehouse.trouble = [502]
 
@@ -274,6 +291,10 @@ class TestCalls:
             write = manifest_of("declared").of_integration(NAME).run_of("release")
             request = write.request(client, {"reservation_id": "R"})
             assert sent(client.http, request, write) == output
+
+
+def steps_of(store: Store, execution_id: str) -> list[Any]:
+    return query(store, f"SELECT step, state FROM execution_step WHERE execution_id = '{execution_id}'")
 
 
 def sent(http: HttpClient, request: Any, write: Any) -> Any:
@@ -324,6 +345,36 @@ class TestWorkflows:
 
         assert go_on(hub.store, flows, execution_id).state is ExecutionState.COMPLETED
         assert (hub.warehouse.stock, list(hub.warehouse.shipments)) == (3, ["order-1"])
+
+    @pytest.mark.parametrize("change", ["the request", "the params", "no action", "paused"])
+    def test_an_unknown_outcome_stays_unknown_whatever_becomes_of_the_file(
+        self, hub: Hub, declared_here: Path, change: str
+    ) -> None:
+        """It would pass for a refusal without effect, and not be undone."""
+        flows = hub.flows(workflow_of(documented_workflow()))
+        execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED)
+        hub.warehouse.trouble = ["slow"] * 3
+        engine.advance(hub.store, flows, execution_id)
+        assert steps_of(hub.store, execution_id) == [("reserve", "unknown")]
+
+        match change:
+            case "the request":
+                changed(declared_here, "reserve", body={"other": "reference"})
+            case "the params":
+                params = {"reference": {"type": "string", "maxLength": 3}}
+                changed(
+                    declared_here, "reserve", params=params, optional=[], body={}, sample={"params": {"reference": "o"}}
+                )
+            case "no action":
+                document = yaml.safe_load(declared_here.read_text())
+                del document["actions"]["reserve"]
+                declared_here.write_text(yaml.safe_dump(document))
+            case "paused":
+                integrations.pause(hub.store, NAME, actor="cli:ada")
+        let_time_pass(hub.store, execution_id)
+        engine.advance(hub.store, flows, execution_id)
+
+        assert steps_of(hub.store, execution_id) == [("reserve", "unknown")]
 
     def test_a_later_failure_undoes_it_by_the_action_of_the_file(self, hub: Hub) -> None:
         flows = hub.flows(workflow_of(documented_workflow()))

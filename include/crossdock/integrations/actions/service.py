@@ -8,12 +8,14 @@ from typing import Any
 
 from crossdock.core.errors import (
     AddressRefused,
+    BadRequest,
     Declined,
     NotFound,
     OutcomeUnknown,
     SystemRefused,
     Transient,
 )
+from crossdock.core.log import logger
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http.model import KeyRules
 from crossdock.http.response import HttpResponse
@@ -41,6 +43,8 @@ from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.registered import find_active
 from crossdock.observability import audit
+
+log = logger(__name__)
 
 #: Called in the last transaction of a write that was done, for what belongs to it.
 OnDone = Callable[[Work, Done], None]
@@ -273,11 +277,22 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
 
 
 def _seen(call: _Call) -> Sighting:
-    """Read what became of the write, as its action declares."""
-    read_back = call.provided.read_back
-    if call.action.read_back is None or read_back is None:
+    """
+    Read what became of the write, as its action declares.
+
+    The request was sent: a read that cannot be asked for shows nothing, and must not pass for a refusal of the write.
+    """
+    name, read_back = call.action.read_back, call.provided.read_back
+    if name is None or read_back is None:
         return _NOTHING_SEEN
-    ended = _read(call.manifest, call.client, call.action.read_back, read_back.input_of(call.given))
+    try:
+        given = read_back.input_of(call.given)
+        if errors := tuple(errors_in(call.manifest.action(name).input, given, "/input")):
+            raise InputInvalid(name, errors)
+        ended = _read(call.manifest, call.client, name, given)
+    except BadRequest as error:
+        log.warning("%s of %s cannot be looked up: %s", call.name, call.write.integration, error)
+        return _NOTHING_SEEN
     if not isinstance(ended, Done) or ended.output is None:
         return _NOTHING_SEEN
     return read_back.judge(call.given, ended.output)
