@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import yaml
 
 from crossdock.app.workflow_catalog import WorkflowCatalog
 from crossdock.app.workflows import Performing
-from crossdock.connectors.declarative import factory
+from crossdock.connectors.declarative import factory, files, last_valid
 from crossdock.connectors.declarative.actions import DeclaredClient
 from crossdock.connectors.declarative.files import InvalidDeclaration
+from crossdock.connectors.declarative.model import Declaration
 from crossdock.connectors.declarative.streams import declared_stream
 from crossdock.core.errors import BadRequest
 from crossdock.core.settings import settings
@@ -424,6 +426,11 @@ def refusing(warehouse: Warehouse, method: str) -> Any:
     return lambda asked, request: (400, {}, {"message": "no"}) if request.command == method else effect(asked, request)
 
 
+def of_object(schema: dict[str, Any], value: Any) -> dict[str, Any]:
+    """The parts of an action with one param: an object of *schema*, *value* in the sample."""
+    return {"params": {"sku": schema}, "optional": [], "body": {}, "sample": {"params": {"sku": value}}}
+
+
 #: What is wrong → the parts of `reserve` that are replaced, the place, and a part of the message.
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a placeholder that is no param": (
@@ -447,6 +454,38 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "the sum of a text": ({"body": {"x": "add(sku, quantity)"}}, "/body/x", "argument 1 of add() must be number"),
     "a schema that is none": ({"params": {"sku": {"type": "text"}}}, "/params/sku", "is not a JSON Schema"),
+    "a schema with a date": (
+        {"params": {"sku": {"const": date(2026, 11, 21)}}},
+        "/params/sku",
+        "a date goes into quotes",
+    ),
+    "a schema with a number that is too long": ({"params": {"sku": {"minimum": 10**30}}}, "/params/sku", "64 bits"),
+    "a pattern that is none": ({"params": {"sku": {"pattern": "("}}}, "/params/sku", "is not a JSON Schema (pattern)"),
+    "an object without fields": (
+        of_object({"type": "object", "additionalProperties": False}, {"x": 1}),
+        "/sample/params/sku/x",
+        "is not known; known fields: none",
+    ),
+    "a field that no value has": (
+        of_object({"properties": {"x": False, "z": True}}, {"x": 1}),
+        "/sample/params/sku",
+        "has a part that must be left out",
+    ),
+    "a field that no value has, read": (
+        of_object({"properties": {"x": False, "z": True}}, {}) | {"body": {"x": "sku.x", "z": "sku.z"}},
+        "/body/x",
+        "sku.x does not exist; sku has z",
+    ),
+    "a name of no pattern": (
+        of_object({"patternProperties": {"^x_": {}}, "additionalProperties": False}, {"x_1": 1, "y": 1}),
+        "/sample/params/sku/y",
+        "is not known; known fields: ^x_",
+    ),
+    "a name of no pattern, read": (
+        of_object({"properties": {}, "patternProperties": {"^x_": {}}}, {}) | {"body": {"x": "sku.x_1", "y": "sku.y"}},
+        "/body/y",
+        "sku.y does not exist",
+    ),
     "a reference": ({"params": {"sku": {"$ref": "http://evil.example/x"}}}, "/params/sku", "no $ref"),
     "an optional that is no param": ({"optional": ["nota"]}, "/optional/0", "nota is not a param"),
     "a header of the hub": (
@@ -518,9 +557,28 @@ def test_a_mistake_of_an_action_has_its_line_and_says_what_was_expected(name: st
         declared_stream(path)
     found = {each.pointer: each for each in refused.value.mistakes}
     assert f"/actions/reserve{place}" in found, str(refused.value)
+    assert not {f"/actions/reserve{right}" for right in ("/sample/params/sku/x_1", "/body/z")} & set(found)
     assert message in str(refused.value)
     lines = path.read_text().splitlines()
     assert found[f"/actions/reserve{place}"].line > lines.index("  reserve:")
+
+
+def test_checks_that_fail_are_a_mistake_of_their_file_and_its_last_valid_version_runs_on(
+    declared_here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_: Declaration) -> Iterator[tuple[str, str]]:
+        yield "/title", "is wrong"
+        raise KeyError("properties")
+
+    with pytest.raises(InvalidDeclaration, match=r"/title: is wrong") as refused:
+        files.read(declared_here, failing)
+    assert "cannot be checked: KeyError" in str(refused.value)
+    assert "Traceback" in caplog.text
+    assert last_valid.read(declared_here, failing) is None
+    declared = last_valid.read(declared_here, lambda _: ())
+    assert declared is not None
+    changed(declared_here, "reserve", title="Reserve")
+    assert last_valid.read(declared_here, failing) == declared
 
 
 def test_no_mapping_of_a_request_leaves_a_line_feed_in_a_header(hub: Hub, declared_here: Path) -> None:

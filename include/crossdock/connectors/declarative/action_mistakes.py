@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from crossdock.connectors.declarative.action_answer import AnswerInvalid, exact, output_of
@@ -65,8 +66,14 @@ def _schema_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
         if _has_reference(schema):
             yield f"{at}/params/{name}", "must be complete by itself: no $ref"
             continue
+        if not _is_json(schema):
+            yield (
+                f"{at}/params/{name}",
+                "has a value that JSON does not have, or a number of more than 64 bits; a date goes into quotes: '2026-11-21'",
+            )
+            continue
         try:
-            Draft202012Validator.check_schema(schema)
+            Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         except SchemaError as error:
             where = "/".join(map(str, error.absolute_path))
             yield (
@@ -85,6 +92,19 @@ def _has_reference(schema: Any) -> bool:
         case list():
             return any(map(_has_reference, schema))
     return False
+
+
+def _is_json(value: Any) -> bool:
+    match value:
+        case dict():
+            return all(isinstance(name, str) and _is_json(part) for name, part in value.items())
+        case list():
+            return all(map(_is_json, value))
+        case float():
+            return isfinite(value)
+        case int():
+            return -(2**63) <= value < 2**64
+    return value is None or isinstance(value, str)
 
 
 def _path_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
