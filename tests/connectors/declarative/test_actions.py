@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import yaml
 from crossdock.app.workflow_catalog import WorkflowCatalog
 from crossdock.app.workflows import Performing
 from crossdock.connectors.declarative import factory, files, last_valid
+from crossdock.connectors.declarative.action_answer import AnswerInvalid, output_of, schema_of
 from crossdock.connectors.declarative.actions import DeclaredClient
 from crossdock.connectors.declarative.files import InvalidDeclaration
-from crossdock.connectors.declarative.model import Declaration
+from crossdock.connectors.declarative.model import AnswerField, Declaration, DeclaredAction
 from crossdock.connectors.declarative.streams import declared_stream
 from crossdock.core.errors import BadRequest
 from crossdock.core.settings import settings
@@ -201,8 +203,18 @@ class TestCalls:
 
         assert isinstance(ended, Refused)
         assert (ended.by, ended.status, ended.code) == (RefusedBy.DECISION, 409, "out_of_stock")
-        assert "only 5 left" in ended.message
+        assert ended.message.endswith("only 5 left (out_of_stock)")
         assert len(hub.warehouse.requests) == 1
+
+    def test_the_systems_word_is_one_line_that_can_be_kept_and_has_no_secret(self, hub: Hub) -> None:
+        word = {"error": {"code": "\ud800\ns3cret" + "x" * 200}}
+        hub.warehouse.effect = lambda *_: (409, {}, word)  # type: ignore[method-assign]
+
+        ended = hub.perform("reserve", **RESERVE)
+        assert isinstance(ended, Refused)
+        assert ended.code is not None
+        assert ended.code.startswith("\\ud800\\n[hidden]xxx")
+        assert len(ended.code) == 100
 
     def test_another_refusal_is_no_decision(self, hub: Hub) -> None:
         hub.warehouse.trouble = [400]
@@ -220,6 +232,17 @@ class TestCalls:
         assert [request[0] for request in hub.warehouse.requests] == ["PUT"] * 3
         hub.warehouse.trouble = [423]
         assert hub.perform("get_shipment", reference="order-1") == Done({"shipment_id": "S-1", "reservation_id": "R-1"})
+
+    @pytest.mark.parametrize("action", ["ship", "get_shipment"])
+    def test_the_wait_that_such_an_answer_asks_for_is_kept(self, hub: Hub, declared_here: Path, action: str) -> None:
+        changed(declared_here, action, retries=[423])
+        hub.warehouse.effect = lambda *_: (423, {"Retry-After": "77"}, {})  # type: ignore[method-assign]
+        params = {"reference": "order-1"} | ({"reservation_id": "R-1"} if action == "ship" else {})
+
+        ended = hub.perform(action, **params)
+        assert isinstance(ended, Failed)
+        assert ended.retry_in_s == 77
+        assert len(hub.warehouse.requests) == 1
 
     def test_what_came_too_late_had_one_effect_and_its_key_resolves_it(self, hub: Hub) -> None:
         hub.warehouse.trouble = ["slow"]
@@ -297,6 +320,33 @@ class TestCalls:
 
 def steps_of(store: Store, execution_id: str) -> list[Any]:
     return query(store, f"SELECT step, state FROM execution_step WHERE execution_id = '{execution_id}'")
+
+
+@pytest.mark.parametrize(
+    ("field", "found", "type_", "output"),
+    [
+        ({"empty": "null"}, {"a": " "}, ["string", "null"], {"a": None}),
+        ({"empty": "null"}, {}, ["string", "null"], None),
+        ({"empty": "null", "missing": "null"}, {}, ["string", "null"], {"a": None}),
+        ({"empty": "null", "missing": "reject"}, {"a": ""}, "string", None),
+        ({"empty": "null", "missing": "reject"}, {}, "string", None),
+        ({"missing": "null"}, {}, ["string", "null"], {"a": None}),
+        ({}, {"a": ""}, "string", {"a": ""}),
+        # A number that no workflow could keep, at a place that is not read.
+        ({}, {"a": "x", "b": Decimal("1e999")}, "string", {"a": "x"}),
+    ],
+)
+def test_a_value_of_an_answer_that_is_empty_or_missing_is_what_its_field_says(
+    field: dict[str, Any], found: Any, type_: Any, output: Any
+) -> None:
+    action = DeclaredAction(title="A", method="GET", path="/a", answer={"a": AnswerField(path="a", **field)})
+
+    assert schema_of(action, None)["properties"]["a"]["type"] == type_
+    if output is None:
+        with pytest.raises(AnswerInvalid, match="has no value at a"):
+            output_of(action, found, "")
+    else:
+        assert output_of(action, found, "") == output
 
 
 def sent(http: HttpClient, request: Any, write: Any) -> Any:
@@ -506,6 +556,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "Declare another status as key.in_use",
     ),
     "credentials that are tried again": ({"retries": [403]}, "/retries/0", "may lock the account"),
+    "what is always tried again": ({"retries": [429]}, "/retries/0", "always asks to try again"),
     "a decision that is tried again": ({"retries": [422]}, "/retries/0", "is in declines too"),
     "a lookup that does not exist": (
         {"lookup": {"action": "release", "done": "`true`"}},

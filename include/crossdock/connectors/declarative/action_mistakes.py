@@ -143,6 +143,8 @@ def _retry_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
     for number, status in enumerate(declared.retries):
         if status in {401, 403}:
             yield f"{at}/retries/{number}", f"{status} refuses the credentials: to try again may lock the account"
+        elif status in _NO_DECISIONS:
+            yield f"{at}/retries/{number}", f"{status} always asks to try again: leave it out"
         elif status in declared.declines:
             yield (
                 f"{at}/retries/{number}",

@@ -11,9 +11,9 @@ from crossdock.connectors.declarative.action_request import filled
 from crossdock.connectors.declarative.content import decoded
 from crossdock.connectors.declarative.model import Declaration, DeclaredAction, Lookup
 from crossdock.connectors.declarative.paths import PathDoesNotFit, finder
-from crossdock.core.errors import Declined, SystemRefused, SystemUnavailable
+from crossdock.core.errors import Declined, SystemRefused
 from crossdock.http.client import HttpClient
-from crossdock.http.response import HttpResponse
+from crossdock.http.response import HttpResponse, redacted
 from crossdock.integrations.actions.model import Action, ActionKind, Document, Idempotency
 from crossdock.integrations.actions.ports import Effect, ReadAction, ReadBack, Sighting, WriteAction, WriteRequest
 from crossdock.integrations.json_schema import errors_in
@@ -121,7 +121,7 @@ def _reader(declared: DeclaredAction, parse: Callable[[HttpResponse], Document])
 
     def parse_or_retry(response: HttpResponse) -> Document:
         if response.status in retry_on:
-            raise response.unavailable(SystemUnavailable)
+            raise response.busy()
         return parse(response)
 
     return run
@@ -146,7 +146,10 @@ def _decline_of(declared: DeclaredAction) -> Callable[[HttpResponse], Declined |
         try:
             response.raise_for_status()
         except SystemRefused as refused:
-            return Declined(refused.system, refused.status, refused.message, code=_code(declared, response))
+            code = _code(declared, response)
+            # A workflow sees the message alone.
+            message = f"{refused.message} ({code})" if code and code not in refused.message else refused.message
+            return Declined(refused.system, refused.status, message, code=code)
         return None
 
     return decline_of
@@ -158,7 +161,7 @@ def _code(declared: DeclaredAction, response: HttpResponse) -> str | None:
         found = finder(declared.decline_code)(decoded(response)) if declared.decline_code else None
     except (PathDoesNotFit, ValueError, RecursionError):
         return None
-    return found[:100] if isinstance(found, str) else None
+    return redacted(found, response)[:100] if isinstance(found, str) else None
 
 
 def _read_back(declared: DeclaredAction, lookup: Lookup, zone: str) -> ReadBack:
