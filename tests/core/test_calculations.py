@@ -133,6 +133,10 @@ def test_a_workflow_adds_and_reads_numbers_exactly() -> None:
         ("subtract(a)", "gives subtract() 1 arguments; it takes 2"),
         ("map(&foo(@), a)", "has no function foo()"),
         ("a[?foo(@)]", "has no function foo()"),
+        ("&a", "has an & where no value can come of it"),
+        ("{x: [&a]}", "has an & where"),
+        ("to_array(&a)", "has an & where"),
+        ("sort_by(&a, b)", "has an & where"),
     ],
 )
 def test_a_function_that_does_not_exist_is_found_before_it_runs(expression: str, message: str) -> None:

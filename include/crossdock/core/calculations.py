@@ -39,6 +39,7 @@ _AMOUNT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,20})?")
 #: As JSON writes numbers. Python alone would also read 1_000, ١٢ and NaN.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(?P<fraction>(\.[0-9]+)?([eE][-+]?[0-9]{1,6})?)")
 _TYPES = {str: "text", bool: "true or false", type(None): "null", list: "a list", dict: "an object"}
+_STRAY_REFERENCE = "has an & where no value can come of it; it belongs to map(), sort_by(), min_by() and max_by()"
 _ORDINALS = ("1st", "2nd")
 
 #: What the functions do, for people: the call and its meaning.
@@ -63,12 +64,26 @@ DESCRIBED = {
 def wrong_call_in(tree: Mapping[str, Any]) -> str | None:
     """Find a call in the syntax tree of an expression that no values can make right; None if there is none. Bounded by the tree."""
     nodes = [tree]
+    if tree.get("type") == "expref":
+        return _STRAY_REFERENCE
     while nodes:
         node = nodes.pop()
-        nodes += [child for child in node.get("children", ()) if isinstance(child, dict)]
+        children = [child for child in node.get("children", ()) if isinstance(child, dict)]
+        nodes += children
+        if any(child.get("type") == "expref" and not _takes_reference(node, at) for at, child in enumerate(children)):
+            return _STRAY_REFERENCE
         if node.get("type") == "function_expression" and (cause := _wrong_call(node["value"], len(node["children"]))):
             return cause
     return None
+
+
+def _takes_reference(node: Mapping[str, Any], position: int) -> bool:
+    """Whether *node* is a call of a function whose argument at *position* is an expression (`&field`)."""
+    known = Calculations.FUNCTION_TABLE
+    if node.get("type") != "function_expression" or node["value"] not in known:
+        return node.get("type") == "function_expression"  # that it does not exist is another mistake
+    takes = known[node["value"]]["signature"]
+    return position >= len(takes) or "expref" in takes[position]["types"]
 
 
 def _wrong_call(name: str, given: int) -> str | None:

@@ -548,6 +548,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "/headers/idempotency-key",
         "which the hub makes",
     ),
+    "a header by which the client asks": (
+        {"headers": {"Accept-Encoding": "sku"}},
+        "/headers/Accept-Encoding",
+        "written by the hub",
+    ),
+    "a key in a header of the hub": (
+        {"key": {"header": "Content-Type", "window_s": 60, "in_use": 425}},
+        "/key/header",
+        "a key has a header of its own",
+    ),
+    "an expression as a value": ({"body": {"x": "&sku"}}, "/body/x", "has an & where no value can come of it"),
     "credentials as a decision": ({"declines": [401]}, "/declines/0", "refuses the credentials"),
     "a retry as a decision": ({"declines": [429]}, "/declines/0", "asks to try again"),
     "a key at work as a decision": (
@@ -612,6 +623,104 @@ def test_a_mistake_of_an_action_has_its_line_and_says_what_was_expected(name: st
     assert message in str(refused.value)
     lines = path.read_text().splitlines()
     assert found[f"/actions/reserve{place}"].line > lines.index("  reserve:")
+
+
+#: What is wrong → the parts of the lookup of `ship`, the place, and a part of the message.
+WRONG_LOOKUP: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a value that is missing": (
+        {"done": "output.number == params.reservation_id"},
+        "/done",
+        "output.number does not exist; output has reservation_id, shipment_id",
+    ),
+    "a param that is missing": ({"done": "params.number == output.reservation_id"}, "/done", "params.number"),
+    "an effect that the samples do not show": (
+        {"done": "output.shipment_id == params.reservation_id"},
+        "/done",
+        "is not true for the sample and the sample of get_shipment",
+    ),
+    "a param that may be left out": (
+        {"with": {"reference": "note"}},
+        "/with/reference",
+        "is missing, filled from the sample without its optional params",
+    ),
+    "a value of another type": (
+        {"with": {"reference": "length(reference)"}},
+        "/with/reference",
+        "must be of the type string",
+    ),
+    "no step of a path": ({"with": {"reference": "'..'"}}, "/with", "must name one step of the path"),
+}
+
+
+def with_note(path: Path, **lookup: Any) -> None:
+    """Give `ship` an optional param, and other parts of its lookup."""
+    ship = yaml.safe_load(path.read_text())["actions"]["ship"]
+    sample = {**ship["sample"], "params": {**ship["sample"]["params"], "note": "order-1"}}
+    params = {**ship["params"], "note": {"type": "string"}}
+    changed(path, "ship", params=params, optional=["note"], sample=sample, lookup={**ship["lookup"], **lookup})
+
+
+@pytest.mark.parametrize("name", WRONG_LOOKUP)
+def test_a_lookup_is_proved_by_the_samples(name: str, tmp_path: Path) -> None:
+    parts, place, message = WRONG_LOOKUP[name]
+    path = tmp_path / f"{NAME}.yaml"
+    path.write_text(EXAMPLE.read_text())
+    with_note(path, **{"with": {"reference": "note || reference"}})
+    declared_stream(path)
+    with_note(path, **parts)
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    found = {each.pointer: each.message for each in refused.value.mistakes}
+    assert message in found.get(f"/actions/ship/lookup{place}", str(refused.value))
+    assert f"/actions/ship/lookup{place}" in found
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("params", "reference"), ("answer", "reservation_id")], ids=["a param", "a value"]
+)
+def test_what_may_follow_from_another_mistake_is_not_said_of_a_lookup(tmp_path: Path, part: str, name: str) -> None:
+    path = tmp_path / f"{NAME}.yaml"
+    path.write_text(EXAMPLE.read_text())
+    read = yaml.safe_load(path.read_text())["actions"]["get_shipment"]
+    changed(path, "get_shipment", **{part: {**read[part], name: 5}})
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    assert [each.pointer for each in refused.value.mistakes] == [f"/actions/get_shipment/{part}/{name}"]
+
+
+def test_no_header_takes_the_place_of_the_credentials(tmp_path: Path) -> None:
+    path = tmp_path / f"{NAME}.yaml"
+    document = yaml.safe_load(EXAMPLE.read_text()) | {"auth": {"kind": "api_key", "header": "X-Shop-Key"}}
+    path.write_text(yaml.safe_dump(document))
+    declared_stream(path)
+    key = {"header": "x-shop-key", "window_s": 60, "in_use": 425}
+    changed(path, "reserve", headers={"x-shop-key": "sku"}, key=key)
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    found = {each.pointer for each in refused.value.mistakes}
+    assert found == {"/actions/reserve/headers/x-shop-key", "/actions/reserve/key/header"}
+
+
+def test_a_key_that_nobody_says_is_known_for_how_long_resolves_nothing(hub: Hub, declared_here: Path) -> None:
+    changed(declared_here, "reserve", key={"header": "Idempotency-Key", "window_s": 0, "in_use": 425})
+    hub.warehouse.trouble = ["slow"]
+
+    ended = hub.perform("reserve", **RESERVE)
+    assert isinstance(ended, Unknown)
+    assert ended.message.endswith("Look it up in the system")
+    assert service.manifest_for(hub.store, NAME).actions["reserve"].unknown == "person"
+
+
+def test_a_read_without_content_gives_an_empty_answer(hub: Hub, declared_here: Path) -> None:
+    document = yaml.safe_load(declared_here.read_text())
+    del document["actions"]["get_shipment"]["answer"], document["actions"]["get_shipment"]["sample"]["answer"]
+    declared_here.write_text(yaml.safe_dump(document))
+    hub.warehouse.effect = lambda *_: (204, {"Content-Type": ""}, b"")  # type: ignore[method-assign]
+
+    assert hub.perform("get_shipment", reference="order-1") == Done({})
 
 
 def test_checks_that_fail_are_a_mistake_of_their_file_and_its_last_valid_version_runs_on(

@@ -22,6 +22,8 @@ from crossdock.workflows.declared.mappings import ExpressionInvalid
 
 #: The longest key that the hub makes.
 _KEY_LENGTH = 64
+#: A success without a body, so without a content type.
+_NO_CONTENT = 204
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def _idempotency(declared: DeclaredAction) -> Idempotency | Literal["none"]:
 def _unknown(declared: DeclaredAction) -> str:
     if declared.lookup is not None:
         return f"read:{declared.lookup.action}"
-    return "person" if declared.key is None else "replay"
+    # Nobody says how long the system knows a key whose window is 0: nothing is repeated.
+    return "replay" if declared.key is not None and declared.key.window_s else "person"
 
 
 def _run_of(declared: DeclaredAction, declaration: Declaration) -> ReadAction | WriteAction:
@@ -115,7 +118,9 @@ def _run_of(declared: DeclaredAction, declaration: Declaration) -> ReadAction | 
 def _reader(declared: DeclaredAction, parse: Callable[[HttpResponse], Document]) -> ReadAction:
     def run(client: DeclaredClient, given: Document) -> Document:
         found = filled(declared, given)
-        return client.http.get(found.path, found.query, parse_or_retry, accept=retry_on, headers=found.headers)
+        return client.http.get(
+            found.path, found.query, parse_or_retry, accept=retry_on | {_NO_CONTENT}, headers=found.headers
+        )
 
     retry_on = frozenset(declared.retries)
 
@@ -167,10 +172,6 @@ def _code(declared: DeclaredAction, response: HttpResponse) -> str | None:
 def _read_back(declared: DeclaredAction, lookup: Lookup, zone: str) -> ReadBack:
     output_schema = schema_of(declared, sample_output(declared, zone))
 
-    def input_of(given: Document) -> Document:
-        found: dict[str, Any] = mappings.mapped(dict(lookup.with_), given)
-        return {name: value for name, value in found.items() if value is not None}
-
     def judge(given: Document, read: Document) -> Sighting:
         """Nothing but what is there is proof: a request that is late may still come."""
         if not is_done(lookup, given, read):
@@ -180,7 +181,19 @@ def _read_back(declared: DeclaredAction, lookup: Lookup, zone: str) -> ReadBack:
             Sighting(Effect.UNCLEAR) if any(errors_in(output_schema, output, "")) else Sighting(Effect.VISIBLE, output)
         )
 
-    return ReadBack(input_of=input_of, judge=judge)
+    return ReadBack(input_of=lambda given: lookup_input(lookup, given), judge=judge)
+
+
+def lookup_input(lookup: Lookup, given: Document) -> dict[str, Any]:
+    """
+    Fill the params of a lookup from those of its write.
+
+    Raises:
+        ExpressionInvalid: a mapping does not fit the params.
+
+    """
+    found: dict[str, Any] = mappings.mapped(dict(lookup.with_), given)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def is_done(lookup: Lookup, given: Mapping[str, Any], read: Mapping[str, Any]) -> bool:

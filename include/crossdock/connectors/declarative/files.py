@@ -140,9 +140,13 @@ def _may_follow(pointer: str, form: Iterable[tuple[str, str]]) -> bool:
     steps = pointer.split("/")[1:]
     for wrong in (_steps(place) for place, _ in form):
         near = wrong if wrong[0] == "mapping" else wrong[:-1] or wrong
+        if wrong[0] == "actions" and wrong[2:3] == ["params"]:
+            near = wrong[:2]  # all of an action reads its params
+        # A lookup is checked against another action.
+        is_of_another = wrong[0] == "actions" and steps[:1] == ["actions"] and steps[2:3] == ["lookup"]
         # All is checked against the target's columns, and an expectation may be about a field that is wrong.
         is_about_all = wrong[0] == "target" or (wrong[0] == "mapping" and steps[:1] == ["expectations"])
-        if is_about_all or steps[: len(near)] == near or near[: len(steps)] == steps:
+        if is_about_all or is_of_another or steps[: len(near)] == near or near[: len(steps)] == steps:
             return True
     return False
 

@@ -174,7 +174,7 @@ def perform(
 def _read_or_last_known(store: Store, read: _Read) -> Ended:
     """Read, and remember the output; while the system does not answer, fall back to the last one if the action says so."""
     fallback = read.manifest.actions[read.name].fallback
-    ended = _read(read.manifest, read.client, read.name, read.given)
+    ended = _read(read)
     if not isinstance(fallback, LastKnown):
         return ended
     with store.transaction() as work:
@@ -186,15 +186,15 @@ def _read_or_last_known(store: Store, read: _Read) -> Ended:
     return ended
 
 
-def _read(manifest: Manifest, client: Any, name: str, given: Document) -> Ended:
+def _read(read: _Read) -> Ended:
     try:
-        output: Document = manifest.run_of(name)(client, given)
+        output: Document = read.manifest.run_of(read.name)(read.client, read.given)
     except (SystemRefused, AddressRefused) as error:
         return _refused(error)
     except Transient as error:
         return _failed(error)
-    if problem := _output_problem(manifest.actions[name], output):
-        return Failed(f"{manifest.title} answered {name} with an invalid document: {problem}")
+    if problem := _output_problem(read.manifest.actions[read.name], output):
+        return Failed(f"{read.integration} answered {read.name} with an invalid document: {problem}")
     return Done(output)
 
 
@@ -289,7 +289,7 @@ def _seen(call: _Call) -> Sighting:
         given = read_back.input_of(call.given)
         if errors := tuple(errors_in(call.manifest.action(name).input, given, "/input")):
             raise InputInvalid(name, errors)
-        ended = _read(call.manifest, call.client, name, given)
+        ended = _read(_Read(call.write.integration, call.manifest, call.client, name, given))
     except BadRequest as error:
         log.warning("%s of %s cannot be looked up: %s", call.name, call.write.integration, error)
         return _NOTHING_SEEN
