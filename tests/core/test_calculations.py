@@ -44,6 +44,14 @@ EXACT = {
     "to_minor(`500`, 'JPY')": 500,
     "to_minor('1.234', 'KWD')": 1234,
     "to_major(`1250`, 'EUR')": Decimal("12.50"),
+    "sum([net, vat, `0.1`])": Decimal("1.39"),
+    "sum([on_hand, reserved])": 17,
+    "sum(`[]`)": 0,
+    "to_number(price)": Decimal("12.50"),
+    "to_number('-12')": -12,
+    "to_number('1e3')": Decimal("1E+3"),
+    "round(`-0.001`, `2`)": Decimal("0.00"),
+    "multiply(`-0.5`, `0`)": Decimal("0.0"),
     "map(&subtract(@, `1`), [on_hand, reserved])": [11, 4],
 }
 
@@ -68,6 +76,8 @@ WRONG = {
     "to_minor(price, 'Euro')": "needs a currency of ISO 4217",
     "to_minor(none, 'EUR')": "1st argument of to_minor(), not null",
     "multiply(`1e50`, `1e50`)": "at most 60 digits in multiply()",
+    "sum([`1e50`, `1e-50`])": "at most 60 digits in sum()",
+    "to_number('1e61')": "at most 60 digits in to_number()",
     "add(`1e50`, `1e-50`)": "at most 60 digits in add()",
 }
 
@@ -101,6 +111,21 @@ def test_a_workflows_numbers_are_those_of_json() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["1_000", "\u0661\u0662", "NaN", "Infinity", "+5", "007", " 5", "5\n", ".5", "5.", "0x10", ""]
+)
+def test_a_text_that_json_does_not_write_as_a_number_is_none(text: str) -> None:
+    scope = {"text": text}
+    assert finder("to_number(text)")(scope) is None
+    assert mappings.evaluate("to_number(text)", scope) is None
+
+
+def test_a_workflow_adds_and_reads_numbers_exactly() -> None:
+    scope = {"parts": [0.1, 0.2], "text": "12.50", "whole": "12"}
+
+    assert mappings.evaluate("[sum(parts), to_number(text), to_number(whole)]", scope) == [0.3, 12.5, 12]
+
+
+@pytest.mark.parametrize(
     ("expression", "message"),
     [
         ("substract(a, b)", "has no function substract(); did you mean subtract()?"),
@@ -108,6 +133,10 @@ def test_a_workflows_numbers_are_those_of_json() -> None:
         ("subtract(a)", "gives subtract() 1 arguments; it takes 2"),
         ("map(&foo(@), a)", "has no function foo()"),
         ("a[?foo(@)]", "has no function foo()"),
+        ("&a", "has an & where no value can come of it"),
+        ("{x: [&a]}", "has an & where"),
+        ("to_array(&a)", "has an & where"),
+        ("sort_by(&a, b)", "has an & where"),
     ],
 )
 def test_a_function_that_does_not_exist_is_found_before_it_runs(expression: str, message: str) -> None:

@@ -18,6 +18,7 @@ from requests.auth import HTTPBasicAuth
 from crossdock.core.errors import (
     AddressRefused,
     BadRequest,
+    Busy,
     CircuitOpen,
     HubError,
     OutcomeUnknown,
@@ -429,6 +430,15 @@ class TestAsForReads:
         assert noted.failed == [outcome is Outcome.FAILURE for outcome in outcomes]
         assert noted.permits == len(outcomes)
 
+    def test_a_status_that_asks_to_try_again_is_a_refusal_with_its_wait_and_no_outage(self) -> None:
+        noted = Noting()
+        locked = answer(b"{}", "423 Locked", {"Retry-After": "77"})
+        with RawServer(locked) as server, pytest.raises(Busy, match="HTTP 423") as refused:
+            charge(guarded(server, breaker=noted, log=noted, limiter=noted), retry_on=frozenset({423}))
+
+        assert refused.value.retry_in_s == 77
+        assert (noted.outcomes, noted.failed, noted.paused_s) == ([Outcome.REFUSAL], [False], [])
+
     def test_calls_at_once_have_an_effect_each(self) -> None:
         """One client for all threads: what is in doubt belongs to one call."""
         with ChargingServer(*[{"reset": "after"}, "ok"] * 4) as server, ThreadPoolExecutor(4) as pool:
@@ -504,6 +514,7 @@ class Noting:
         self.outcomes: list[Outcome] = []
         self.failed: list[bool] = []
         self.permits = 0
+        self.paused_s: list[float] = []
         self._lock = threading.Lock()
 
     def before_call(self) -> None:
@@ -522,7 +533,7 @@ class Noting:
             self.failed.append(failure is not None)
 
     def pause(self, seconds: float) -> None:
-        pass
+        self.paused_s.append(seconds)
 
 
 def guarded(server: ChargingServer | RawServer, **safeguards: Any) -> HttpClient:

@@ -13,8 +13,10 @@ from crossdock.core.errors import HubError, NotFound, Transient
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http.deadline import Deadline
 from crossdock.integrations.actions import service as actions
-from crossdock.integrations.actions.model import Document, Done, Failed, Refused
+from crossdock.integrations.actions.model import Document, Done, Failed, Refused, Unknown
 from crossdock.integrations.actions.ports import OpenClient
+from crossdock.integrations.attempts import repository as attempts
+from crossdock.integrations.attempts.model import Outcome
 from crossdock.workflows.declared import document, repository
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.flow import DeclaredFlow, version_in
@@ -60,11 +62,23 @@ class Performing:
             ended = perform() if timeout_s is None else _in_time(perform, timeout_s)
         except StoreUnavailable:
             raise
-        except Transient as error:
-            ended = Failed(str(error), error.retry_in_s)
         except HubError as error:
-            ended = Refused(str(error))
+            ended = _ended_by(error, is_in_doubt=_is_in_doubt(found.store, integration, call.key))
         return _without_persons(ended, {"params": call.given, "input": given})
+
+
+def _is_in_doubt(store: Store, integration: str, key: str) -> bool:
+    """Whether an earlier call with *key* may have had its effect."""
+    with store.transaction() as work:
+        attempt = attempts.find(work, integration, key)
+    return attempt is not None and attempt.outcome not in (Outcome.REFUSED, Outcome.FAILED)
+
+
+def _ended_by(error: HubError, *, is_in_doubt: bool) -> TryEnd:
+    """Say how a try ended whose call was not made. What an earlier try has done may be there all the same."""
+    if is_in_doubt:
+        return Unknown(f"{error}. An earlier call of the step may have had its effect; look it up in the system")
+    return Failed(str(error), error.retry_in_s) if isinstance(error, Transient) else Refused(str(error))
 
 
 def _in_time(perform: Callable[[], TryEnd], timeout_s: float) -> TryEnd:

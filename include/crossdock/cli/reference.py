@@ -27,8 +27,9 @@ _ABOUT_ALERTS = (
     "kinds of its own."
 )
 _ABOUT_CALCULATIONS = (
-    "JMESPath does not calculate; these functions do, beside its own `sum`, `max`, `abs` and the like, in declarations and in "
-    "workflows. They are exact, with at most 60 digits. A literal number stands in backticks: ``multiply(packs, `6`)``. Text is not a "
+    "JMESPath does not calculate; these functions do, beside its own `max`, `abs` and the like, in declarations and in "
+    "workflows. They are exact, with at most 60 digits. In a workflow, each result that is not whole becomes a number of JSON, of which "
+    "about 15 digits are kept: amounts belong into minor units, or text. A literal number stands in backticks: ``multiply(packs, `6`)``. Text is not a "
     "number until `to_number(…)` has read it. A missing value is an error that names the record; where it means 0, say so: "
     "``reserved || `0` ``."
 )

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import reduce
 from typing import Any
 
 from jmespath.functions import Functions, signature  # type: ignore[import-untyped]
@@ -35,12 +36,16 @@ _ROUNDING = decimal.Context(
 )
 #: An amount that comes as text.
 _AMOUNT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,20})?")
+#: As JSON writes numbers. Python alone would also read 1_000, ١٢ and NaN.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(?P<fraction>(\.[0-9]+)?([eE][-+]?[0-9]{1,6})?)")
 _TYPES = {str: "text", bool: "true or false", type(None): "null", list: "a list", dict: "an object"}
+_STRAY_REFERENCE = "has an & where no value can come of it; it belongs to map(), sort_by(), min_by() and max_by()"
 _ORDINALS = ("1st", "2nd")
 
 #: What the functions do, for people: the call and its meaning.
 DESCRIBED = {
-    "add(a, b)": "a + b. For a list there is JMESPath's own `sum(list)`.",
+    "add(a, b)": "a + b.",
+    "sum(list)": "The sum of a list of numbers.",
     "subtract(a, b)": "a - b.",
     "multiply(a, b)": "a * b.",
     "divide(a, b)": "a / b, rounded half up after 20 digits behind the point.",
@@ -50,18 +55,35 @@ DESCRIBED = {
         "It takes a number, or text with a decimal point, and fails if the currency has fewer digits than the amount."
     ),
     "to_major(amount, currency)": "The way back: ``to_major(`1250`, 'EUR')`` is 12.50.",
+    "to_number(text)": (
+        "The number that a text says, such as `'12.50'`; null for a text that is none in JSON, such as `'1_000'`, `'1,5'` or `'007'`."
+    ),
 }
 
 
 def wrong_call_in(tree: Mapping[str, Any]) -> str | None:
     """Find a call in the syntax tree of an expression that no values can make right; None if there is none. Bounded by the tree."""
     nodes = [tree]
+    if tree.get("type") == "expref":
+        return _STRAY_REFERENCE
     while nodes:
         node = nodes.pop()
-        nodes += [child for child in node.get("children", ()) if isinstance(child, dict)]
+        children = [child for child in node.get("children", ()) if isinstance(child, dict)]
+        nodes += children
+        if any(child.get("type") == "expref" and not _takes_reference(node, at) for at, child in enumerate(children)):
+            return _STRAY_REFERENCE
         if node.get("type") == "function_expression" and (cause := _wrong_call(node["value"], len(node["children"]))):
             return cause
     return None
+
+
+def _takes_reference(node: Mapping[str, Any], position: int) -> bool:
+    """Whether *node* is a call of a function whose argument at *position* is an expression (`&field`)."""
+    known = Calculations.FUNCTION_TABLE
+    if node.get("type") != "function_expression" or node["value"] not in known:
+        return node.get("type") == "function_expression"  # that it does not exist is another mistake
+    takes = known[node["value"]]["signature"]
+    return position >= len(takes) or "expref" in takes[position]["types"]
 
 
 def _wrong_call(name: str, given: int) -> str | None:
@@ -93,6 +115,25 @@ class Calculations(Functions):  # type: ignore[misc]  # of a library without typ
     @signature({"types": []}, {"types": []})  # type: ignore[untyped-decorator]
     def _func_add(self, a: Any, b: Any) -> Any:
         return self._calculated("add", _EXACT.add, a, b)
+
+    @signature({"types": ["array-number"]})  # type: ignore[untyped-decorator]
+    def _func_sum(self, numbers: Any) -> Any:
+        def plus(total: Decimal, number: Any) -> Decimal:
+            return _within("sum", lambda: _EXACT.add(total, _number("sum", 0, number)))
+
+        total = reduce(plus, numbers, Decimal(0))
+        return self.written(total, is_whole=all(isinstance(each, int) for each in numbers))
+
+    @signature({"types": []})  # type: ignore[untyped-decorator]
+    def _func_to_number(self, value: Any) -> Any:
+        if isinstance(value, str):
+            found = _NUMBER.fullmatch(value)
+            if found is None:
+                return None
+            return self.written(
+                _within("to_number", lambda: _EXACT.create_decimal(value)), is_whole=not found["fraction"]
+            )
+        return value if isinstance(value, int | float | Decimal) and not isinstance(value, bool) else None
 
     @signature({"types": []}, {"types": []})  # type: ignore[untyped-decorator]
     def _func_subtract(self, a: Any, b: Any) -> Any:
@@ -174,7 +215,7 @@ def _without_zeros(number: Decimal) -> Decimal:
 
 def _within(name: str, calculate: Callable[[], Decimal]) -> Decimal:
     """
-    Calculate within the bounds.
+    Calculate within the bounds. Zero has no sign: a price of -0.00 would be read as a mistake.
 
     Raises:
         CannotCalculate: the result would have more digits, or is no number.
@@ -186,4 +227,4 @@ def _within(name: str, calculate: Callable[[], Decimal]) -> Decimal:
         raise CannotCalculate(f"needs numbers of at most {_MOST_DIGITS} digits in {name}()") from None
     if not result.is_finite() or abs(result.adjusted()) > _MOST_DIGITS:
         raise CannotCalculate(f"needs numbers of at most {_MOST_DIGITS} digits in {name}()")
-    return result
+    return result or result.copy_abs()

@@ -78,6 +78,10 @@ class Throttled(SystemUnavailable):
     """An external system responded that we call too often: HTTP 429, or in other words."""
 
 
+class Busy(SystemUnavailable):
+    """An external system works, and refused one call for now: what the call is about is locked. The same call may succeed later."""
+
+
 class AddressRefused(Terminal):
     """The SSRF guard refused an address: it is in a private network that the connection does not allow, or has no TLS."""
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from crossdock.core.errors import (
+    Busy,
     CircuitOpen,
     HubError,
     RateLimited,
@@ -84,8 +85,13 @@ class CallGuard:
             raise
 
     def _pause(self, error: HubError, attempt: Attempt) -> None:
-        """Pause all workers for the time that the server requested, not only the worker that received the response."""
-        retry_after_s = error.retry_in_s if isinstance(error, SystemUnavailable) else None
+        """
+        Pause all workers for the time that the server requested, not only the worker that received the response.
+
+        Not where it is about what one call wanted.
+        """
+        is_about_one = isinstance(error, Busy)
+        retry_after_s = error.retry_in_s if isinstance(error, SystemUnavailable) and not is_about_one else None
         if retry_after_s and attempt.answer_bytes is not None and self._safeguards.limiter is not None:
             self._safeguards.limiter.pause(retry_after_s)
 
@@ -121,6 +127,6 @@ def outcome_of(error: HubError) -> Outcome | None:
         return None
     if isinstance(error, Throttled):
         return Outcome.THROTTLED
-    if isinstance(error, SystemRefused):
+    if isinstance(error, SystemRefused | Busy):
         return Outcome.REFUSAL
     return Outcome.FAILURE if isinstance(error, SystemUnavailable | SourceInvalid) else None

@@ -301,7 +301,7 @@ class HttpClient:
                     raise declined
                 attempt.in_doubt = not response.is_refusal
                 if response.status in request.retry_on:
-                    raise response.unavailable(SystemUnavailable)
+                    raise response.busy()
                 response.raise_for_status()
                 if response.body and request.json_answer:
                     response.require_json()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 
-from crossdock.core.errors import AccessRefused, SourceInvalid, SystemRefused, SystemUnavailable, Throttled
+from crossdock.core.errors import AccessRefused, Busy, SourceInvalid, SystemRefused, SystemUnavailable, Throttled
 from crossdock.core.printable import printable
 
 T = TypeVar("T")
@@ -132,6 +132,15 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
         """Build the error for a response by which the system says that it cannot answer now; *message* is its reason."""
         what = f"{self.endpoint} at {self.host} answered HTTP {self.status}: {message or _message_of(self)}"
         return kind(self.system, what, status=self.status, retry_in_s=retry_in_s)
+
+    def busy(self) -> Busy:
+        """Build the error for a refusal after which the system asks to try again, with the wait that it asks for."""
+        return Busy(
+            self.system,
+            f"{self.endpoint} at {self.host} answered HTTP {self.status}: {_message_of(self)}",
+            status=self.status,
+            retry_in_s=self._requested_wait_s(),
+        )
 
     @property
     def _is_throttled(self) -> bool:

@@ -71,13 +71,22 @@ def _explain(error: Any, path: str) -> Iterator[FieldError]:
             # jsonschema reports each missing field separately; only its text says which one this is.
             yield from (FieldError(f"{path}/{name}", "is missing") for name in missing if f"{name!r}" in error.message)
         case "additionalProperties":
-            known = ", ".join(error.schema["properties"])
-            unknown = sorted(set(error.instance) - set(error.schema["properties"]))
-            yield from (FieldError(f"{path}/{name}", f"is not known; known fields: {known}") for name in unknown)
+            yield from _unknown_fields(error.schema, error.instance, path)
+        case None:  # the schema `false`, which takes nothing; jsonschema does not say of which part
+            yield FieldError(path, "has a part that must be left out")
         case rule:
             examples = error.schema.get("examples")
             example = f", for example {json.dumps(examples[0])}" if examples else ""
             yield FieldError(path, f"{_words_of(rule, error.validator_value)}{example}")
+
+
+def _unknown_fields(schema: Mapping[str, Any], value: Mapping[str, Any], path: str) -> Iterator[FieldError]:
+    """Yield the fields that neither `properties` nor `patternProperties` takes."""
+    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    listed = ", ".join([*known, *patterns]) or "none"
+    for name in sorted(set(value) - set(known)):
+        if not any(re.search(pattern, name) for pattern in patterns):
+            yield FieldError(f"{path}/{name}", f"is not known; known fields: {listed}")
 
 
 def _words_of(rule: str, bound: Any) -> str:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ import yaml
 
 from crossdock.app.workflow_catalog import WorkflowCatalog
 from crossdock.app.workflows import Performing
-from crossdock.connectors.declarative import factory
+from crossdock.connectors.declarative import factory, files, last_valid
+from crossdock.connectors.declarative.action_answer import AnswerInvalid, output_of, schema_of
 from crossdock.connectors.declarative.actions import DeclaredClient
 from crossdock.connectors.declarative.files import InvalidDeclaration
+from crossdock.connectors.declarative.model import AnswerField, Declaration, DeclaredAction
 from crossdock.connectors.declarative.streams import declared_stream
 from crossdock.core.errors import BadRequest
 from crossdock.core.settings import settings
@@ -28,10 +32,12 @@ from crossdock.db.database import Store
 from crossdock.http.client import HttpClient
 from crossdock.http.connection import Connection
 from crossdock.integrations import repository
+from crossdock.integrations import service as integrations
 from crossdock.integrations.actions import service
 from crossdock.integrations.actions.model import Done, Ended, Failed, Refused, RefusedBy, Unknown
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.model import Integration
+from crossdock.workflows import service as engine
 from crossdock.workflows.declared import trial
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.flow import DeclaredFlow
@@ -40,7 +46,7 @@ from crossdock.workflows.declared.validator import validate
 from crossdock.workflows.model import ExecutionState
 from tests.connectors.declarative.worlds import HERE, serving
 from tests.shop import query
-from tests.workflows.declared.systems import Flows, begun, go_on, states
+from tests.workflows.declared.systems import Flows, begun, go_on, let_time_pass, states
 
 PROJECT = Path(__file__).parents[3]
 EXAMPLE = PROJECT / "dags/integrations/examples/warehouse_rest.yaml"
@@ -197,8 +203,18 @@ class TestCalls:
 
         assert isinstance(ended, Refused)
         assert (ended.by, ended.status, ended.code) == (RefusedBy.DECISION, 409, "out_of_stock")
-        assert "only 5 left" in ended.message
+        assert ended.message.endswith("only 5 left (out_of_stock)")
         assert len(hub.warehouse.requests) == 1
+
+    def test_the_systems_word_is_one_line_that_can_be_kept_and_has_no_secret(self, hub: Hub) -> None:
+        word = {"error": {"code": "\ud800\ns3cret" + "x" * 200}}
+        hub.warehouse.effect = lambda *_: (409, {}, word)  # type: ignore[method-assign]
+
+        ended = hub.perform("reserve", **RESERVE)
+        assert isinstance(ended, Refused)
+        assert ended.code is not None
+        assert ended.code.startswith("\\ud800\\n[hidden]xxx")
+        assert len(ended.code) == 100
 
     def test_another_refusal_is_no_decision(self, hub: Hub) -> None:
         hub.warehouse.trouble = [400]
@@ -217,6 +233,17 @@ class TestCalls:
         hub.warehouse.trouble = [423]
         assert hub.perform("get_shipment", reference="order-1") == Done({"shipment_id": "S-1", "reservation_id": "R-1"})
 
+    @pytest.mark.parametrize("action", ["ship", "get_shipment"])
+    def test_the_wait_that_such_an_answer_asks_for_is_kept(self, hub: Hub, declared_here: Path, action: str) -> None:
+        changed(declared_here, action, retries=[423])
+        hub.warehouse.effect = lambda *_: (423, {"Retry-After": "77"}, {})  # type: ignore[method-assign]
+        params = {"reference": "order-1"} | ({"reservation_id": "R-1"} if action == "ship" else {})
+
+        ended = hub.perform(action, **params)
+        assert isinstance(ended, Failed)
+        assert ended.retry_in_s == 77
+        assert len(hub.warehouse.requests) == 1
+
     def test_what_came_too_late_had_one_effect_and_its_key_resolves_it(self, hub: Hub) -> None:
         hub.warehouse.trouble = ["slow"]
 
@@ -229,6 +256,21 @@ class TestCalls:
         ended = hub.perform("ship", reference="order-1", reservation_id="R-1")
         assert ended == Done({"shipment_id": "S-1"})
         assert [request[0] for request in hub.warehouse.requests] == ["PUT", "GET"]
+
+    def test_a_lookup_that_cannot_be_asked_for_shows_nothing_and_refuses_nothing(
+        self, hub: Hub, declared_here: Path
+    ) -> None:
+        limited = {"reference": {"type": "string", "maxLength": 3}}
+        by_reservation = {"action": "get_shipment", "with": {"reference": "reservation_id"}, "done": "`true`"}
+        changed(declared_here, "get_shipment", params=limited, sample={"params": {"reference": "R-1"}})
+        changed(declared_here, "ship", lookup=by_reservation)
+        hub.warehouse.trouble = ["slow", "slow"]
+
+        # Too long for the schema of the lookup, and no step of its path.
+        for reservation_id in ("R-100", ".."):
+            ended = hub.perform("ship", key=f"k{reservation_id}", reference="order-1", reservation_id=reservation_id)
+            assert isinstance(ended, Unknown)
+        assert [request[0] for request in hub.warehouse.requests] == ["PUT"] * 2
 
     def test_what_the_lookup_does_not_show_stays_unknown_for_a_person(self, hub: Hub) -> None:
         hub.warehouse.trouble = [502]
@@ -274,6 +316,37 @@ class TestCalls:
             write = manifest_of("declared").of_integration(NAME).run_of("release")
             request = write.request(client, {"reservation_id": "R"})
             assert sent(client.http, request, write) == output
+
+
+def steps_of(store: Store, execution_id: str) -> list[Any]:
+    return query(store, f"SELECT step, state FROM execution_step WHERE execution_id = '{execution_id}'")
+
+
+@pytest.mark.parametrize(
+    ("field", "found", "type_", "output"),
+    [
+        ({"empty": "null"}, {"a": " "}, ["string", "null"], {"a": None}),
+        ({"empty": "null"}, {}, ["string", "null"], None),
+        ({"empty": "null", "missing": "null"}, {}, ["string", "null"], {"a": None}),
+        ({"empty": "null", "missing": "reject"}, {"a": ""}, "string", None),
+        ({"empty": "null", "missing": "reject"}, {}, "string", None),
+        ({"missing": "null"}, {}, ["string", "null"], {"a": None}),
+        ({}, {"a": ""}, "string", {"a": ""}),
+        # A number that no workflow could keep, at a place that is not read.
+        ({}, {"a": "x", "b": Decimal("1e999")}, "string", {"a": "x"}),
+    ],
+)
+def test_a_value_of_an_answer_that_is_empty_or_missing_is_what_its_field_says(
+    field: dict[str, Any], found: Any, type_: Any, output: Any
+) -> None:
+    action = DeclaredAction(title="A", method="GET", path="/a", answer={"a": AnswerField(path="a", **field)})
+
+    assert schema_of(action, None)["properties"]["a"]["type"] == type_
+    if output is None:
+        with pytest.raises(AnswerInvalid, match="has no value at a"):
+            output_of(action, found, "")
+    else:
+        assert output_of(action, found, "") == output
 
 
 def sent(http: HttpClient, request: Any, write: Any) -> Any:
@@ -325,6 +398,36 @@ class TestWorkflows:
         assert go_on(hub.store, flows, execution_id).state is ExecutionState.COMPLETED
         assert (hub.warehouse.stock, list(hub.warehouse.shipments)) == (3, ["order-1"])
 
+    @pytest.mark.parametrize("change", ["the request", "the params", "no action", "paused"])
+    def test_an_unknown_outcome_stays_unknown_whatever_becomes_of_the_file(
+        self, hub: Hub, declared_here: Path, change: str
+    ) -> None:
+        """It would pass for a refusal without effect, and not be undone."""
+        flows = hub.flows(workflow_of(documented_workflow()))
+        execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED)
+        hub.warehouse.trouble = ["slow"] * 3
+        engine.advance(hub.store, flows, execution_id)
+        assert steps_of(hub.store, execution_id) == [("reserve", "unknown")]
+
+        match change:
+            case "the request":
+                changed(declared_here, "reserve", body={"other": "reference"})
+            case "the params":
+                params = {"reference": {"type": "string", "maxLength": 3}}
+                changed(
+                    declared_here, "reserve", params=params, optional=[], body={}, sample={"params": {"reference": "o"}}
+                )
+            case "no action":
+                document = yaml.safe_load(declared_here.read_text())
+                del document["actions"]["reserve"]
+                declared_here.write_text(yaml.safe_dump(document))
+            case "paused":
+                integrations.pause(hub.store, NAME, actor="cli:ada")
+        let_time_pass(hub.store, execution_id)
+        engine.advance(hub.store, flows, execution_id)
+
+        assert steps_of(hub.store, execution_id) == [("reserve", "unknown")]
+
     def test_a_later_failure_undoes_it_by_the_action_of_the_file(self, hub: Hub) -> None:
         flows = hub.flows(workflow_of(documented_workflow()))
         execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED)
@@ -373,6 +476,11 @@ def refusing(warehouse: Warehouse, method: str) -> Any:
     return lambda asked, request: (400, {}, {"message": "no"}) if request.command == method else effect(asked, request)
 
 
+def of_object(schema: dict[str, Any], value: Any) -> dict[str, Any]:
+    """The parts of an action with one param: an object of *schema*, *value* in the sample."""
+    return {"params": {"sku": schema}, "optional": [], "body": {}, "sample": {"params": {"sku": value}}}
+
+
 #: What is wrong → the parts of `reserve` that are replaced, the place, and a part of the message.
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a placeholder that is no param": (
@@ -396,6 +504,38 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "the sum of a text": ({"body": {"x": "add(sku, quantity)"}}, "/body/x", "argument 1 of add() must be number"),
     "a schema that is none": ({"params": {"sku": {"type": "text"}}}, "/params/sku", "is not a JSON Schema"),
+    "a schema with a date": (
+        {"params": {"sku": {"const": date(2026, 11, 21)}}},
+        "/params/sku",
+        "a date goes into quotes",
+    ),
+    "a schema with a number that is too long": ({"params": {"sku": {"minimum": 10**30}}}, "/params/sku", "64 bits"),
+    "a pattern that is none": ({"params": {"sku": {"pattern": "("}}}, "/params/sku", "is not a JSON Schema (pattern)"),
+    "an object without fields": (
+        of_object({"type": "object", "additionalProperties": False}, {"x": 1}),
+        "/sample/params/sku/x",
+        "is not known; known fields: none",
+    ),
+    "a field that no value has": (
+        of_object({"properties": {"x": False, "z": True}}, {"x": 1}),
+        "/sample/params/sku",
+        "has a part that must be left out",
+    ),
+    "a field that no value has, read": (
+        of_object({"properties": {"x": False, "z": True}}, {}) | {"body": {"x": "sku.x", "z": "sku.z"}},
+        "/body/x",
+        "sku.x does not exist; sku has z",
+    ),
+    "a name of no pattern": (
+        of_object({"patternProperties": {"^x_": {}}, "additionalProperties": False}, {"x_1": 1, "y": 1}),
+        "/sample/params/sku/y",
+        "is not known; known fields: ^x_",
+    ),
+    "a name of no pattern, read": (
+        of_object({"properties": {}, "patternProperties": {"^x_": {}}}, {}) | {"body": {"x": "sku.x_1", "y": "sku.y"}},
+        "/body/y",
+        "sku.y does not exist",
+    ),
     "a reference": ({"params": {"sku": {"$ref": "http://evil.example/x"}}}, "/params/sku", "no $ref"),
     "an optional that is no param": ({"optional": ["nota"]}, "/optional/0", "nota is not a param"),
     "a header of the hub": (
@@ -408,6 +548,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "/headers/idempotency-key",
         "which the hub makes",
     ),
+    "a header by which the client asks": (
+        {"headers": {"Accept-Encoding": "sku"}},
+        "/headers/Accept-Encoding",
+        "written by the hub",
+    ),
+    "a key in a header of the hub": (
+        {"key": {"header": "Content-Type", "window_s": 60, "in_use": 425}},
+        "/key/header",
+        "a key has a header of its own",
+    ),
+    "an expression as a value": ({"body": {"x": "&sku"}}, "/body/x", "has an & where no value can come of it"),
     "credentials as a decision": ({"declines": [401]}, "/declines/0", "refuses the credentials"),
     "a retry as a decision": ({"declines": [429]}, "/declines/0", "asks to try again"),
     "a key at work as a decision": (
@@ -416,6 +567,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "Declare another status as key.in_use",
     ),
     "credentials that are tried again": ({"retries": [403]}, "/retries/0", "may lock the account"),
+    "what is always tried again": ({"retries": [429]}, "/retries/0", "always asks to try again"),
     "a decision that is tried again": ({"retries": [422]}, "/retries/0", "is in declines too"),
     "a lookup that does not exist": (
         {"lookup": {"action": "release", "done": "`true`"}},
@@ -467,9 +619,126 @@ def test_a_mistake_of_an_action_has_its_line_and_says_what_was_expected(name: st
         declared_stream(path)
     found = {each.pointer: each for each in refused.value.mistakes}
     assert f"/actions/reserve{place}" in found, str(refused.value)
+    assert not {f"/actions/reserve{right}" for right in ("/sample/params/sku/x_1", "/body/z")} & set(found)
     assert message in str(refused.value)
     lines = path.read_text().splitlines()
     assert found[f"/actions/reserve{place}"].line > lines.index("  reserve:")
+
+
+#: What is wrong → the parts of the lookup of `ship`, the place, and a part of the message.
+WRONG_LOOKUP: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a value that is missing": (
+        {"done": "output.number == params.reservation_id"},
+        "/done",
+        "output.number does not exist; output has reservation_id, shipment_id",
+    ),
+    "a param that is missing": ({"done": "params.number == output.reservation_id"}, "/done", "params.number"),
+    "an effect that the samples do not show": (
+        {"done": "output.shipment_id == params.reservation_id"},
+        "/done",
+        "is not true for the sample and the sample of get_shipment",
+    ),
+    "a param that may be left out": (
+        {"with": {"reference": "note"}},
+        "/with/reference",
+        "is missing, filled from the sample without its optional params",
+    ),
+    "a value of another type": (
+        {"with": {"reference": "length(reference)"}},
+        "/with/reference",
+        "must be of the type string",
+    ),
+    "no step of a path": ({"with": {"reference": "'..'"}}, "/with", "must name one step of the path"),
+}
+
+
+def with_note(path: Path, **lookup: Any) -> None:
+    """Give `ship` an optional param, and other parts of its lookup."""
+    ship = yaml.safe_load(path.read_text())["actions"]["ship"]
+    sample = {**ship["sample"], "params": {**ship["sample"]["params"], "note": "order-1"}}
+    params = {**ship["params"], "note": {"type": "string"}}
+    changed(path, "ship", params=params, optional=["note"], sample=sample, lookup={**ship["lookup"], **lookup})
+
+
+@pytest.mark.parametrize("name", WRONG_LOOKUP)
+def test_a_lookup_is_proved_by_the_samples(name: str, tmp_path: Path) -> None:
+    parts, place, message = WRONG_LOOKUP[name]
+    path = tmp_path / f"{NAME}.yaml"
+    path.write_text(EXAMPLE.read_text())
+    with_note(path, **{"with": {"reference": "note || reference"}})
+    declared_stream(path)
+    with_note(path, **parts)
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    found = {each.pointer: each.message for each in refused.value.mistakes}
+    assert message in found.get(f"/actions/ship/lookup{place}", str(refused.value))
+    assert f"/actions/ship/lookup{place}" in found
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("params", "reference"), ("answer", "reservation_id")], ids=["a param", "a value"]
+)
+def test_what_may_follow_from_another_mistake_is_not_said_of_a_lookup(tmp_path: Path, part: str, name: str) -> None:
+    path = tmp_path / f"{NAME}.yaml"
+    path.write_text(EXAMPLE.read_text())
+    read = yaml.safe_load(path.read_text())["actions"]["get_shipment"]
+    changed(path, "get_shipment", **{part: {**read[part], name: 5}})
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    assert [each.pointer for each in refused.value.mistakes] == [f"/actions/get_shipment/{part}/{name}"]
+
+
+def test_no_header_takes_the_place_of_the_credentials(tmp_path: Path) -> None:
+    path = tmp_path / f"{NAME}.yaml"
+    document = yaml.safe_load(EXAMPLE.read_text()) | {"auth": {"kind": "api_key", "header": "X-Shop-Key"}}
+    path.write_text(yaml.safe_dump(document))
+    declared_stream(path)
+    key = {"header": "x-shop-key", "window_s": 60, "in_use": 425}
+    changed(path, "reserve", headers={"x-shop-key": "sku"}, key=key)
+
+    with pytest.raises(InvalidDeclaration) as refused:
+        declared_stream(path)
+    found = {each.pointer for each in refused.value.mistakes}
+    assert found == {"/actions/reserve/headers/x-shop-key", "/actions/reserve/key/header"}
+
+
+def test_a_key_that_nobody_says_is_known_for_how_long_resolves_nothing(hub: Hub, declared_here: Path) -> None:
+    changed(declared_here, "reserve", key={"header": "Idempotency-Key", "window_s": 0, "in_use": 425})
+    hub.warehouse.trouble = ["slow"]
+
+    ended = hub.perform("reserve", **RESERVE)
+    assert isinstance(ended, Unknown)
+    assert ended.message.endswith("Look it up in the system")
+    assert service.manifest_for(hub.store, NAME).actions["reserve"].unknown == "person"
+
+
+def test_a_read_without_content_gives_an_empty_answer(hub: Hub, declared_here: Path) -> None:
+    document = yaml.safe_load(declared_here.read_text())
+    del document["actions"]["get_shipment"]["answer"], document["actions"]["get_shipment"]["sample"]["answer"]
+    declared_here.write_text(yaml.safe_dump(document))
+    hub.warehouse.effect = lambda *_: (204, {"Content-Type": ""}, b"")  # type: ignore[method-assign]
+
+    assert hub.perform("get_shipment", reference="order-1") == Done({})
+
+
+def test_checks_that_fail_are_a_mistake_of_their_file_and_its_last_valid_version_runs_on(
+    declared_here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(_: Declaration) -> Iterator[tuple[str, str]]:
+        yield "/title", "is wrong"
+        raise KeyError("properties")
+
+    with pytest.raises(InvalidDeclaration, match=r"/title: is wrong") as refused:
+        files.read(declared_here, failing)
+    assert "cannot be checked: KeyError" in str(refused.value)
+    assert "Traceback" in caplog.text
+    assert last_valid.read(declared_here, failing) is None
+    declared = last_valid.read(declared_here, lambda _: ())
+    assert declared is not None
+    changed(declared_here, "reserve", title="Reserve")
+    assert last_valid.read(declared_here, failing) == declared
 
 
 def test_no_mapping_of_a_request_leaves_a_line_feed_in_a_header(hub: Hub, declared_here: Path) -> None:

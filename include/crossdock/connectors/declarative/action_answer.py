@@ -45,13 +45,19 @@ def output_of(declared: DeclaredAction, answer: Any, zone: str) -> Document:
         AnswerInvalid: a value is missing, or has another type.
 
     """
-    found: Any = _plain(answer)
-    if declared.answer is not None:
-        found = {name: _value(name, _in_zone(field, zone), answer) for name, field in declared.answer.items()}
-    elif not isinstance(found, dict):
-        found = {} if found is None else {ANSWER: found}
-    output: Document = storable(found)
+    output: Document = storable(_whole(answer) if declared.answer is None else _picked(declared.answer, answer, zone))
     return output
+
+
+def _picked(fields: Mapping[str, AnswerField], answer: Any, zone: str) -> dict[str, Any]:
+    return {name: _value(name, _in_zone(field, zone), answer) for name, field in fields.items()}
+
+
+def _whole(answer: Any) -> dict[str, Any]:
+    found = _plain(answer)
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {ANSWER: found}
 
 
 def exact(sample: Any) -> Any:
@@ -72,19 +78,21 @@ def schema_of(declared: DeclaredAction, sample: Document | None) -> dict[str, An
 
 def _field_schema(field: AnswerField) -> dict[str, Any]:
     schema = dict(_SCHEMAS[field.type])
-    if "type" in schema and (field.missing == "null" or field.empty == "null"):
+    if "type" in schema and (field.missing == "null" or (field.missing is None and field.empty == "null")):
         schema["type"] = [schema["type"], "null"]
     return {**schema, "x-personal": True} if field.personal else schema
 
 
 def _value(name: str, field: AnswerField, answer: Any) -> Any:
     try:
-        value = read(field, finder(field.path)(answer))
+        found = finder(field.path)(answer)
+        value = read(field, found)
     except (PathDoesNotFit, Unreadable) as error:
         expected = f"must be {error}" if isinstance(error, Unreadable) else str(error)
         raise AnswerInvalid(f"does not have {name}: {field.path} {expected}", name) from error
     if value is None:
-        if field.missing != "null" and field.empty != "null":
+        # What is empty may be no value, and what is not there be missed all the same.
+        if field.missing == "reject" or (field.missing is None and found is None):
             raise AnswerInvalid(f"has no value at {field.path}, for {name}", name)
         return None
     if isinstance(value, datetime):

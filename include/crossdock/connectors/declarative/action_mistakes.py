@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
-from crossdock.connectors.declarative.action_answer import AnswerInvalid, exact, output_of
+from crossdock.connectors.declarative.action_answer import AnswerInvalid, exact, output_of, schema_of
 from crossdock.connectors.declarative.action_request import PLACEHOLDER, expressions, filled
-from crossdock.connectors.declarative.actions import input_schema
+from crossdock.connectors.declarative.actions import input_schema, is_done, lookup_input, sample_output
 from crossdock.connectors.declarative.field_mistakes import mistakes_of
-from crossdock.connectors.declarative.model import Declaration, DeclaredAction
+from crossdock.connectors.declarative.model import Auth, Declaration, DeclaredAction, Lookup
 from crossdock.core.errors import BadRequest
 from crossdock.integrations.json_schema import errors_in
 from crossdock.workflows.declared import mappings
-from crossdock.workflows.declared.json_types import ANY, Schema, inlined, types_of
+from crossdock.workflows.declared.json_types import ANY, Schema, inlined, object_of, types_of
 from crossdock.workflows.declared.mapping_types import type_of
 from crossdock.workflows.declared.mappings import ExpressionInvalid
 
@@ -22,7 +23,17 @@ Mistakes = Iterator[tuple[str, str]]
 #: They say who asks, where to, or how the request is framed: the connection and the client write them.
 _OWN_HEADERS = frozenset(
     {
-        *("authorization", "connection", "content-length", "content-type", "cookie", "expect", "host", "keep-alive"),
+        *(
+            "accept-encoding",
+            "authorization",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "expect",
+            "host",
+            "keep-alive",
+        ),
         *("proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
     }
 )
@@ -37,25 +48,34 @@ _ONE_STEP = frozenset({"string", "integer"})
 
 def of(declaration: Declaration) -> Mistakes:
     """Yield the place and the mistake of each action of *declaration*."""
+    found = {name: list(_own_mistakes(declaration, name)) for name in declaration.actions}
     for name, declared in declaration.actions.items():
-        at = f"/actions/{name}"
-        yield from _header_mistakes(declared, at)
-        yield from _status_mistakes(declared, at)
-        yield from _retry_mistakes(declared, at)
-        yield from _kind_mistakes(declared, at)
-        yield from _lookup_mistakes(declaration, declared, at)
-        for value, field in (declared.answer or {}).items():
-            yield from mistakes_of(f"{at}/answer/{value}", field)
-        yield from _params_mistakes(declared, at, declaration.zone)
+        yield from found[name]
+        if declared.lookup is not None and not found[name] and not found[declared.lookup.action]:
+            read = declaration.actions[declared.lookup.action]
+            yield from _proof_mistakes(declared, declared.lookup, read, f"/actions/{name}/lookup", declaration.zone)
 
 
-def _params_mistakes(declared: DeclaredAction, at: str, zone: str) -> Mistakes:
+def _own_mistakes(declaration: Declaration, name: str) -> Mistakes:
+    """Yield what is wrong in the action *name*, whatever the sample of its lookup says."""
+    declared, at = declaration.actions[name], f"/actions/{name}"
+    yield from _header_mistakes(declared, at, declaration.auth)
+    yield from _status_mistakes(declared, at)
+    yield from _retry_mistakes(declared, at)
+    yield from _kind_mistakes(declared, at)
+    yield from _lookup_mistakes(declaration, declared, at)
+    for value, field in (declared.answer or {}).items():
+        yield from mistakes_of(f"{at}/answer/{value}", field)
+    yield from _params_mistakes(declaration, declared, at)
+
+
+def _params_mistakes(declaration: Declaration, declared: DeclaredAction, at: str) -> Mistakes:
     """Yield the mistakes of the params, else of what reads them; a sample proves nothing of an action that is wrong without it."""
     if wrong := list(_schema_mistakes(declared, at)):
         yield from wrong
         return
-    wrong = [*_path_mistakes(declared, at), *_expression_mistakes(declared, at)]
-    yield from wrong or _sample_mistakes(declared, at, zone)
+    wrong = [*_path_mistakes(declared, at), *_expression_mistakes(declaration, declared, at)]
+    yield from wrong or _sample_mistakes(declared, at, declaration.zone)
 
 
 def _schema_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
@@ -65,8 +85,14 @@ def _schema_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
         if _has_reference(schema):
             yield f"{at}/params/{name}", "must be complete by itself: no $ref"
             continue
+        if not _is_json(schema):
+            yield (
+                f"{at}/params/{name}",
+                "has a value that JSON does not have, or a number of more than 64 bits; a date goes into quotes: '2026-11-21'",
+            )
+            continue
         try:
-            Draft202012Validator.check_schema(schema)
+            Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
         except SchemaError as error:
             where = "/".join(map(str, error.absolute_path))
             yield (
@@ -87,6 +113,19 @@ def _has_reference(schema: Any) -> bool:
     return False
 
 
+def _is_json(value: Any) -> bool:
+    match value:
+        case dict():
+            return all(isinstance(name, str) and _is_json(part) for name, part in value.items())
+        case list():
+            return all(map(_is_json, value))
+        case float():
+            return isfinite(value)
+        case int():
+            return -(2**63) <= value < 2**64
+    return value is None or isinstance(value, str)
+
+
 def _path_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
     for name in PLACEHOLDER.findall(declared.path):
         if name not in declared.params:
@@ -99,9 +138,12 @@ def _path_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
         yield f"{at}/path", "has a brace that begins or ends no param; write {param}"
 
 
-def _header_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
+def _header_mistakes(declared: DeclaredAction, at: str, auth: Auth) -> Mistakes:
+    own = _OWN_HEADERS | ({auth.header.lower()} if auth.kind == "api_key" else set())
+    if declared.key is not None and declared.key.header.lower() in own:
+        yield f"{at}/key/header", f"{declared.key.header} is written by the hub; a key has a header of its own"
     for name in declared.headers:
-        if name.lower() in _OWN_HEADERS:
+        if name.lower() in own:
             yield f"{at}/headers/{name}", "is written by the hub; credentials are in the integration's connection"
         elif declared.key is not None and name.lower() == declared.key.header.lower():
             yield f"{at}/headers/{name}", "carries the key of each effect, which the hub makes; leave it out here"
@@ -123,6 +165,8 @@ def _retry_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
     for number, status in enumerate(declared.retries):
         if status in {401, 403}:
             yield f"{at}/retries/{number}", f"{status} refuses the credentials: to try again may lock the account"
+        elif status in _NO_DECISIONS:
+            yield f"{at}/retries/{number}", f"{status} always asks to try again: leave it out"
         elif status in declared.declines:
             yield (
                 f"{at}/retries/{number}",
@@ -157,7 +201,27 @@ def _lookup_mistakes(declaration: Declaration, declared: DeclaredAction, at: str
         yield f"{at}/lookup/action", f"{lookup.action} does not give {', '.join(missing)}, which this action puts out"
 
 
-def _expression_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
+def _proof_mistakes(declared: DeclaredAction, lookup: Lookup, read: DeclaredAction, at: str, zone: str) -> Mistakes:
+    """Yield where the samples of a write and of its lookup do not bear out the lookup."""
+    sample = declared.sample.params
+    required = {name: value for name, value in sample.items() if name not in declared.optional}
+    for params, of_what in ((sample, "the sample"), (required, "the sample without its optional params")):
+        try:
+            given = lookup_input(lookup, params)
+            wrong = [(error.pointer, error.message) for error in errors_in(input_schema(read), given, "")]
+            if not wrong:
+                filled(read, given)
+        except BadRequest as error:
+            wrong = [("", str(error))]
+        if wrong:
+            yield from ((f"{at}/with{place}", f"{message}, filled from {of_what}") for place, message in wrong)
+            return
+    output = sample_output(read, zone)
+    if output is not None and not is_done(lookup, sample, output):
+        yield f"{at}/done", f"is not true for the sample and the sample of {lookup.action}; both are of one effect"
+
+
+def _expression_mistakes(declaration: Declaration, declared: DeclaredAction, at: str) -> Mistakes:
     scope = inlined(input_schema(declared))
     places = list(expressions(declared))
     if declared.lookup is not None:
@@ -167,9 +231,12 @@ def _expression_mistakes(declared: DeclaredAction, at: str) -> Mistakes:
     # What they read comes from the system: nothing is known of it.
     answers = {f"/answer/{name}/path": field.path for name, field in (declared.answer or {}).items()}
     answers |= {"/decline_code": declared.decline_code} if declared.decline_code else {}
-    answers |= {"/lookup/done": declared.lookup.done} if declared.lookup is not None else {}
     for place, text in answers.items():
         yield from _mapping_mistakes(text, f"{at}{place}", ANY)
+    if declared.lookup is not None:
+        read = declaration.actions.get(declared.lookup.action)
+        known = object_of({"params": scope, "output": ANY if read is None else schema_of(read, None)})
+        yield from _mapping_mistakes(declared.lookup.done, f"{at}/lookup/done", known)
 
 
 def _mapping_mistakes(mapping: Any, at: str, scope: Schema) -> Mistakes:

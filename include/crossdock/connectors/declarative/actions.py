@@ -11,9 +11,9 @@ from crossdock.connectors.declarative.action_request import filled
 from crossdock.connectors.declarative.content import decoded
 from crossdock.connectors.declarative.model import Declaration, DeclaredAction, Lookup
 from crossdock.connectors.declarative.paths import PathDoesNotFit, finder
-from crossdock.core.errors import Declined, SystemRefused, SystemUnavailable
+from crossdock.core.errors import Declined, SystemRefused
 from crossdock.http.client import HttpClient
-from crossdock.http.response import HttpResponse
+from crossdock.http.response import HttpResponse, redacted
 from crossdock.integrations.actions.model import Action, ActionKind, Document, Idempotency
 from crossdock.integrations.actions.ports import Effect, ReadAction, ReadBack, Sighting, WriteAction, WriteRequest
 from crossdock.integrations.json_schema import errors_in
@@ -22,6 +22,8 @@ from crossdock.workflows.declared.mappings import ExpressionInvalid
 
 #: The longest key that the hub makes.
 _KEY_LENGTH = 64
+#: A success without a body, so without a content type.
+_NO_CONTENT = 204
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def _idempotency(declared: DeclaredAction) -> Idempotency | Literal["none"]:
 def _unknown(declared: DeclaredAction) -> str:
     if declared.lookup is not None:
         return f"read:{declared.lookup.action}"
-    return "person" if declared.key is None else "replay"
+    # Nobody says how long the system knows a key whose window is 0: nothing is repeated.
+    return "replay" if declared.key is not None and declared.key.window_s else "person"
 
 
 def _run_of(declared: DeclaredAction, declaration: Declaration) -> ReadAction | WriteAction:
@@ -115,13 +118,15 @@ def _run_of(declared: DeclaredAction, declaration: Declaration) -> ReadAction | 
 def _reader(declared: DeclaredAction, parse: Callable[[HttpResponse], Document]) -> ReadAction:
     def run(client: DeclaredClient, given: Document) -> Document:
         found = filled(declared, given)
-        return client.http.get(found.path, found.query, parse_or_retry, accept=retry_on, headers=found.headers)
+        return client.http.get(
+            found.path, found.query, parse_or_retry, accept=retry_on | {_NO_CONTENT}, headers=found.headers
+        )
 
     retry_on = frozenset(declared.retries)
 
     def parse_or_retry(response: HttpResponse) -> Document:
         if response.status in retry_on:
-            raise response.unavailable(SystemUnavailable)
+            raise response.busy()
         return parse(response)
 
     return run
@@ -146,7 +151,10 @@ def _decline_of(declared: DeclaredAction) -> Callable[[HttpResponse], Declined |
         try:
             response.raise_for_status()
         except SystemRefused as refused:
-            return Declined(refused.system, refused.status, refused.message, code=_code(declared, response))
+            code = _code(declared, response)
+            # A workflow sees the message alone.
+            message = f"{refused.message} ({code})" if code and code not in refused.message else refused.message
+            return Declined(refused.system, refused.status, message, code=code)
         return None
 
     return decline_of
@@ -158,15 +166,11 @@ def _code(declared: DeclaredAction, response: HttpResponse) -> str | None:
         found = finder(declared.decline_code)(decoded(response)) if declared.decline_code else None
     except (PathDoesNotFit, ValueError, RecursionError):
         return None
-    return found[:100] if isinstance(found, str) else None
+    return redacted(found, response)[:100] if isinstance(found, str) else None
 
 
 def _read_back(declared: DeclaredAction, lookup: Lookup, zone: str) -> ReadBack:
     output_schema = schema_of(declared, sample_output(declared, zone))
-
-    def input_of(given: Document) -> Document:
-        found: dict[str, Any] = mappings.mapped(dict(lookup.with_), given)
-        return {name: value for name, value in found.items() if value is not None}
 
     def judge(given: Document, read: Document) -> Sighting:
         """Nothing but what is there is proof: a request that is late may still come."""
@@ -177,7 +181,19 @@ def _read_back(declared: DeclaredAction, lookup: Lookup, zone: str) -> ReadBack:
             Sighting(Effect.UNCLEAR) if any(errors_in(output_schema, output, "")) else Sighting(Effect.VISIBLE, output)
         )
 
-    return ReadBack(input_of=input_of, judge=judge)
+    return ReadBack(input_of=lambda given: lookup_input(lookup, given), judge=judge)
+
+
+def lookup_input(lookup: Lookup, given: Document) -> dict[str, Any]:
+    """
+    Fill the params of a lookup from those of its write.
+
+    Raises:
+        ExpressionInvalid: a mapping does not fit the params.
+
+    """
+    found: dict[str, Any] = mappings.mapped(dict(lookup.with_), given)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def is_done(lookup: Lookup, given: Mapping[str, Any], read: Mapping[str, Any]) -> bool:

@@ -16,8 +16,11 @@ from crossdock.connectors.declarative.model import Declaration
 from crossdock.core import yaml_document
 from crossdock.core.decoding import prepare
 from crossdock.core.errors import BadRequest, NotFound
+from crossdock.core.log import logger
 from crossdock.core.yaml_document import Mistake
 from crossdock.integrations.json_schema import validator_of
+
+log = logger(__name__)
 
 prepare(Declaration)
 
@@ -87,8 +90,8 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
     if mistakes:
         raise InvalidDeclaration(path, sorted(mistakes, key=lambda mistake: mistake.line))
     _spell_null(document)
-    form = list(_against_schema(document))
-    found = [*form, *_expressions(document), *_name(path.stem)]
+    form = list(_guarded(path, _against_schema(document)))
+    found = [*form, *_guarded(path, _expressions(document)), *_name(path.stem)]
     declaration = None
     try:
         declaration = msgspec.convert({**_without(document, form), "name": path.stem}, Declaration)
@@ -96,11 +99,21 @@ def read(path: Path, more_checks: Checks = lambda _: ()) -> Declaration:
         # What the schema lets through, such as 100.0 for a whole number.
         found += [] if form else [("", str(error))]
     if declaration is not None:
-        found += [mistake for mistake in more_checks(declaration) if not _may_follow(mistake[0], form)]
+        more = _guarded(path, more_checks(declaration))
+        found += [mistake for mistake in more if not _may_follow(mistake[0], form)]
     if declaration is None or found:
         placed = (yaml_document.mistake_at(lines, *mistake) for mistake in found)
         raise InvalidDeclaration(path, sorted(placed, key=lambda mistake: mistake.line))
     return declaration
+
+
+def _guarded(path: Path, checks: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield what *checks* find. If they fail, that is a mistake of this file: others are read all the same."""
+    try:
+        yield from checks
+    except Exception as error:
+        log.exception("The checks of %s failed", path)
+        yield "", f"cannot be checked: {type(error).__name__} (a defect of the hub; the log says where)"
 
 
 def _without(document: Any, form: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -127,9 +140,13 @@ def _may_follow(pointer: str, form: Iterable[tuple[str, str]]) -> bool:
     steps = pointer.split("/")[1:]
     for wrong in (_steps(place) for place, _ in form):
         near = wrong if wrong[0] == "mapping" else wrong[:-1] or wrong
+        if wrong[0] == "actions" and wrong[2:3] == ["params"]:
+            near = wrong[:2]  # all of an action reads its params
+        # A lookup is checked against another action.
+        is_of_another = wrong[0] == "actions" and steps[:1] == ["actions"] and steps[2:3] == ["lookup"]
         # All is checked against the target's columns, and an expectation may be about a field that is wrong.
         is_about_all = wrong[0] == "target" or (wrong[0] == "mapping" and steps[:1] == ["expectations"])
-        if is_about_all or steps[: len(near)] == near or near[: len(steps)] == steps:
+        if is_about_all or is_of_another or steps[: len(near)] == near or near[: len(steps)] == steps:
             return True
     return False
 

@@ -81,7 +81,7 @@ def _known(name: str, url: str | None) -> _Snapshot | None:
 def _keep(name: str, snapshot: _Snapshot, url: str | None) -> None:
     try:
         definition_files.replace(_file(name), msgspec.json.encode(snapshot), url=url)
-    except OSError as error:
+    except (OSError, msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         # Without it the file is validated at each parse, and a later mistake stops the integration.
         log.warning("Cannot keep the valid version of %s: %s", name, error)
 

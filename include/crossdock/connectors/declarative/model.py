@@ -137,7 +137,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class AnswerField(Field, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One value of an action's answer. It must be there, unless `missing` is `null`."""
+    """One value of an action's answer. It must be there, unless `missing` is `null`; empty text may be no value by `empty`."""
 
     #: Masked for those who may not see personal data.
     personal: bool = False

@@ -104,15 +104,6 @@ class _ExactFunctions(Calculations):
         return value if isinstance(value, str) else exact_json.encode(value).decode()
 
     @signature({"types": []})  # type: ignore[untyped-decorator]
-    def _func_to_number(self, value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                return exact_json.decode(value) if value[:1] in "-0123456789" else None
-            except ValueError:
-                return None
-        return value if isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool) else None
-
-    @signature({"types": []})  # type: ignore[untyped-decorator]
     def _func_type(self, value: Any) -> Any:
         return self._convert_to_jmespath_type(type(value).__name__)
 

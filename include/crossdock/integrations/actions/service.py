@@ -8,12 +8,14 @@ from typing import Any
 
 from crossdock.core.errors import (
     AddressRefused,
+    BadRequest,
     Declined,
     NotFound,
     OutcomeUnknown,
     SystemRefused,
     Transient,
 )
+from crossdock.core.log import logger
 from crossdock.db.database import Store, StoreUnavailable, Work
 from crossdock.http.model import KeyRules
 from crossdock.http.response import HttpResponse
@@ -41,6 +43,8 @@ from crossdock.integrations.json_schema import errors_in
 from crossdock.integrations.manifests import Manifest, manifest_of
 from crossdock.integrations.registered import find_active
 from crossdock.observability import audit
+
+log = logger(__name__)
 
 #: Called in the last transaction of a write that was done, for what belongs to it.
 OnDone = Callable[[Work, Done], None]
@@ -170,7 +174,7 @@ def perform(
 def _read_or_last_known(store: Store, read: _Read) -> Ended:
     """Read, and remember the output; while the system does not answer, fall back to the last one if the action says so."""
     fallback = read.manifest.actions[read.name].fallback
-    ended = _read(read.manifest, read.client, read.name, read.given)
+    ended = _read(read)
     if not isinstance(fallback, LastKnown):
         return ended
     with store.transaction() as work:
@@ -182,15 +186,15 @@ def _read_or_last_known(store: Store, read: _Read) -> Ended:
     return ended
 
 
-def _read(manifest: Manifest, client: Any, name: str, given: Document) -> Ended:
+def _read(read: _Read) -> Ended:
     try:
-        output: Document = manifest.run_of(name)(client, given)
+        output: Document = read.manifest.run_of(read.name)(read.client, read.given)
     except (SystemRefused, AddressRefused) as error:
         return _refused(error)
     except Transient as error:
         return _failed(error)
-    if problem := _output_problem(manifest.actions[name], output):
-        return Failed(f"{manifest.title} answered {name} with an invalid document: {problem}")
+    if problem := _output_problem(read.manifest.actions[read.name], output):
+        return Failed(f"{read.integration} answered {read.name} with an invalid document: {problem}")
     return Done(output)
 
 
@@ -273,11 +277,22 @@ def _sent(store: Store, call: _Call, *, guarded: bool) -> Document:
 
 
 def _seen(call: _Call) -> Sighting:
-    """Read what became of the write, as its action declares."""
-    read_back = call.provided.read_back
-    if call.action.read_back is None or read_back is None:
+    """
+    Read what became of the write, as its action declares.
+
+    The request was sent: a read that cannot be asked for shows nothing, and must not pass for a refusal of the write.
+    """
+    name, read_back = call.action.read_back, call.provided.read_back
+    if name is None or read_back is None:
         return _NOTHING_SEEN
-    ended = _read(call.manifest, call.client, call.action.read_back, read_back.input_of(call.given))
+    try:
+        given = read_back.input_of(call.given)
+        if errors := tuple(errors_in(call.manifest.action(name).input, given, "/input")):
+            raise InputInvalid(name, errors)
+        ended = _read(_Read(call.write.integration, call.manifest, call.client, name, given))
+    except BadRequest as error:
+        log.warning("%s of %s cannot be looked up: %s", call.name, call.write.integration, error)
+        return _NOTHING_SEEN
     if not isinstance(ended, Done) or ended.output is None:
         return _NOTHING_SEEN
     return read_back.judge(call.given, ended.output)

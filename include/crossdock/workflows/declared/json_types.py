@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,8 +43,11 @@ def _resolved(reference: str, root: Schema) -> Any:
     return found
 
 
-def alternatives(schema: Schema) -> Iterator[Schema]:
-    """Yield the schemas of which a value fits one."""
+def alternatives(schema: Schema | bool) -> Iterator[Schema]:
+    """Yield the schemas of which a value fits one: none for `false`, which no value fits."""
+    if not isinstance(schema, Mapping):
+        yield from (ANY,) if schema else ()
+        return
     for name in ("oneOf", "anyOf"):
         if name in schema:
             for part in schema[name]:
@@ -52,7 +56,7 @@ def alternatives(schema: Schema) -> Iterator[Schema]:
     yield schema
 
 
-def types_of(schema: Schema) -> frozenset[str] | None:
+def types_of(schema: Schema | bool) -> frozenset[str] | None:
     """Name the types that a value may have, None if it may have any."""
     found: set[str] = set()
     for part in alternatives(schema):
@@ -60,9 +64,9 @@ def types_of(schema: Schema) -> frozenset[str] | None:
             named = part["type"]
             found |= {named} if isinstance(named, str) else set(named)
         elif "const" in part:
-            found.add(_NAMES[type(part["const"])])
+            found.add(_NAMES.get(type(part["const"]), "nothing of JSON"))
         elif "enum" in part:
-            found |= {_NAMES[type(value)] for value in part["enum"]}
+            found |= {_NAMES.get(type(value), "nothing of JSON") for value in part["enum"]}
         elif "properties" in part:
             found.add("object")
         else:
@@ -82,7 +86,7 @@ def fits(given: Schema, wanted: Schema) -> bool:
 def in_words(schema: Schema) -> str:
     """Name the types for a message."""
     types = types_of(schema)
-    return "any value" if types is None else " or ".join(sorted(types))
+    return "any value" if types is None else " or ".join(sorted(types)) or "no value"
 
 
 def field_of(schema: Schema, name: str) -> Schema | None:
@@ -90,8 +94,11 @@ def field_of(schema: Schema, name: str) -> Schema | None:
     found: list[Schema] = []
     for part in alternatives(schema):
         properties = part.get("properties")
+        patterns = [pattern for pattern in part.get("patternProperties", ()) if re.search(pattern, name)]
         if properties is not None and name in properties:
-            found.append(properties[name])
+            found += alternatives(properties[name])
+        elif patterns:
+            return ANY
         elif isinstance(more := part.get("additionalProperties"), Mapping):
             found.append(more)
         elif more is True or (properties is None and _may_be(part, "object") and more is not False):
@@ -103,7 +110,8 @@ def field_of(schema: Schema, name: str) -> Schema | None:
 
 def fields_of(schema: Schema) -> list[str]:
     """Name the declared fields."""
-    return sorted({name for part in alternatives(schema) for name in part.get("properties", ())})
+    declared = [item for part in alternatives(schema) for item in part.get("properties", {}).items()]
+    return sorted({name for name, field in declared if field is not False})
 
 
 def item_of(schema: Schema) -> Schema | None:
