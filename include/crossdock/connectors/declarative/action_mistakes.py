@@ -20,21 +20,11 @@ from crossdock.workflows.declared.mappings import ExpressionInvalid
 
 Mistakes = Iterator[tuple[str, str]]
 
-#: They say who asks, where to, or how the request is framed: the connection and the client write them.
+#: They say who asks, where to, or how request and answer are framed: the connection and the client write them.
 _OWN_HEADERS = frozenset(
     {
-        *(
-            "accept-encoding",
-            "authorization",
-            "connection",
-            "content-length",
-            "content-type",
-            "cookie",
-            "expect",
-            "host",
-            "keep-alive",
-        ),
-        *("proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("authorization", "connection", "content-length", "content-type", "cookie", "expect", "host", "keep-alive"),
+        *("accept-encoding", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
     }
 )
 #: Refusals of who asks, and answers after which a later request may succeed: the client knows them.
