@@ -86,7 +86,7 @@ def read(file_no: int, *, url: str | None = None) -> list[Deployed]:
     try:
         return _decode(snapshot)
     except msgspec.ValidationError as error:
-        log.warning("The workflows of %s are left out until ./hub up or ./hub prepare: %s", _name(file_no), error)
+        log.warning("The workflows of %s are left out until the hub writes them anew: %s", _name(file_no), error)
         return []
 
 

@@ -26,6 +26,8 @@ ExecutionId = Annotated[str, typer.Argument(help="The ID, as ./hub workflow exec
 Reason = Annotated[str, typer.Option(help="Why. Kept in the audit trail.")]
 
 _LONGEST_WATCH_S = 3600.0
+#: Who cancelled an execution that came to a `cancel`, as the API says it.
+_BY_ITSELF = "the workflow"
 
 
 @app.command("execute")
@@ -195,9 +197,7 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
 
 def _has_failed(found: dict[str, Any]) -> bool:
     """Check whether an execution ended as its workflow does not foresee."""
-    from crossdock.workflows.model import CANCELLED_BY_FLOW  # noqa: PLC0415  only these commands need it
-
-    is_foreseen = found["state"] == "CANCELLED" and found["cancelled_by"] == CANCELLED_BY_FLOW
+    is_foreseen = found["state"] == "CANCELLED" and found["cancelled_by"] == _BY_ITSELF
     return found["state"] in ("FAILED", "CANCELLED") and not is_foreseen
 
 
