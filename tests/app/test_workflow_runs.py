@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -49,7 +50,7 @@ class Airflow:
 
     def run(self, **params: Any) -> State:
         workflow_runs.begin(self.driver, self.workflow.id, RUN, params, actor="airflow:ada")
-        self._all(deployed_of(self.workflow).tasks)
+        self._all(deployed_of(self.workflow, datetime.now(UTC)).tasks)
         self._make("finish", lambda: workflow_runs.finish(self.driver, self.workflow.id, RUN))
         with self.store.transaction() as work:
             return executions.status(work, self.driver.flows, self.execution_id).state
@@ -193,7 +194,7 @@ def test_a_run_of_a_newer_dag_completes_an_execution_of_the_version_with_which_i
     newer = workflow(read("new"), version=2)
     workflow_runs.begin(run.driver, "w2", RUN, {}, actor="airflow:ada")
 
-    run._all(deployed_of(newer).tasks)
+    run._all(deployed_of(newer, datetime.now(UTC)).tasks)
     run._make("finish", lambda: workflow_runs.finish(run.driver, "w2", RUN))
 
     assert run.tasks == {"new": "skipped", "finish": "success"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,6 +56,8 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     tasks: list[Task]
     #: The types of the events that start it, or that its steps wait for.
     event_types: list[str]
+    #: Its schedule begins then.
+    deployed_at: datetime
 
 
 log = logger(__name__)
@@ -108,13 +111,17 @@ def write(store: Store, *, url: str | None = None, anew: bool = False) -> list[i
     from crossdock.workflows.declared import repository, triggers  # noqa: PLC0415  loads the database driver
 
     built = {} if anew else {(each.workflow_id, each.version): each for each in _all(url)}
+
+    def built_of(found: repository.Deployment) -> Deployed:
+        known = built.get((found.workflow_id, found.version))
+        if known is not None:
+            return msgspec.structs.replace(known, deployed_at=found.deployed_at)
+        return deployed_of(workflows.read(found.definition), found.deployed_at)
+
     with store.transaction() as work:
         # Otherwise the older of two changes could be written last.
         repository.lock_deployments(work)
-        deployed = [
-            built.get((each.workflow_id, each.version)) or deployed_of(workflows.read(each.definition))
-            for each in repository.deployments(work)
-        ]
+        deployed = list(map(built_of, repository.deployments(work)))
         at_work = [workflows.read(definition) for definition in repository.definitions_at_work(work)]
         types = {name for each in deployed for name in each.event_types}.union(*map(triggers.event_types, at_work))
         _replace(_EVENTS, msgspec.json.encode(sorted(types)), url)
@@ -135,7 +142,7 @@ def write_snapshots(found: Iterable[Deployed], *, url: str | None = None) -> lis
     return [file_no for file_no, snapshot in enumerate(snapshots) if _write(file_no, snapshot, url)]
 
 
-def deployed_of(workflow: Workflow) -> Deployed:
+def deployed_of(workflow: Workflow, deployed_at: datetime) -> Deployed:
     """Build what the DAG of a workflow needs."""
     from crossdock.workflows.declared.mappings import mapped  # noqa: PLC0415  as above
     from crossdock.workflows.declared.triggers import event_types as event_types_of  # noqa: PLC0415  as above
@@ -156,6 +163,7 @@ def deployed_of(workflow: Workflow) -> Deployed:
         timezone=(timer.timezone if timer is not None else None) or "UTC",
         tasks=_tasks(workflow.block),
         event_types=sorted(event_types_of(workflow)),
+        deployed_at=deployed_at,
     )
 
 

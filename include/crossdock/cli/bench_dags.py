@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -122,4 +123,5 @@ def _workflow(number: int) -> Deployed:
         timezone="UTC",
         tasks=[*steps, last],
         event_types=[],
+        deployed_at=datetime(2026, 12, 1, tzinfo=UTC),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import (
@@ -71,7 +71,8 @@ def _dag(dag_id: str, deployed: Deployed, *, in_task: bool) -> DAG:
         auto_register=False,
         description=deployed.title,
         schedule=CronTriggerTimetable(deployed.cron, timezone=deployed.timezone) if deployed.cron else None,
-        start_date=datetime(2026, 1, 1, tzinfo=UTC) if deployed.cron else None,
+        # Airflow would make up the last time before: what a schedule orders would be ordered by the deployment.
+        start_date=deployed.deployed_at if deployed.cron else None,
         catchup=False,
         doc_md=f"{deployed.description or deployed.title}\n\n"
         + _TRIAGE.format(version=deployed.version, workflow=deployed.workflow_id),
