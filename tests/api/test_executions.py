@@ -17,7 +17,7 @@ from tests.api.test_idempotency import new_key
 from tests.api.test_workflows import add_integration, api, post
 from tests.shop import query
 from tests.workflows.declared.systems import Systems, answers, flows_of, go_on
-from tests.workflows.declared.test_executions import FAILED
+from tests.workflows.declared.test_executions import FAILED, UNKNOWN
 from tests.workflows.declared.test_trial import parsed
 
 __all__ = ["api"]  # a fixture
@@ -225,6 +225,25 @@ class TestFailed:
         (find,) = status["steps"]
         assert (status["state"], find["state"], find["retries"], find["message"]) == ("FAILED", "FAILED", 1, "because")
         assert status["reason"] == "find: because (tried 2 times)"
+
+    def test_what_a_person_has_to_decide_is_asked_by_its_id_and_goes_on_at_once(
+        self, api: TestClient, store: Store
+    ) -> None:
+        """The run of its DAG has failed by then: nobody took it up for five minutes."""
+        deployed(api)
+        execution_id = executed(api).json()["execution_id"]
+        flows = flows_of(Systems(answers(find=[UNKNOWN, UNKNOWN])), parsed(DEFINITION))
+        go_on(store, flows, execution_id)
+        query(store, "UPDATE execution SET driver = 'dag' RETURNING 1")
+
+        (asked,) = api.get(f"/v1/executions/{execution_id}/status").json()["asks"]
+        listed = api.get("/v1/decisions", params={"about": execution_id}).json()["decisions"]
+        assert [each["decision_id"] for each in listed] == [asked["decision_id"]]
+        path = f"/v1/decisions/{asked['decision_id']}/decide"
+        assert post(api, path, {"choice": "retry", "reason": "it is back"}).status_code == 200
+
+        assert query(store, "SELECT driver, next_at <= clock_timestamp() FROM execution") == [("events", True)]
+        assert api.get(f"/v1/executions/{execution_id}/status").json()["asks"] == []
 
     def test_retried_it_begins_anew_once_with_the_version_that_is_asked_for(
         self, api: TestClient, store: Store

@@ -294,7 +294,7 @@ def test_a_worker_that_is_killed_in_the_middle_sends_nothing_twice(desk: Desk) -
     # A killed call is taken for over after two minutes.
     status = desk.end_of(started["execution_id"], timeout_s=600)
     assert (status["state"], states(status)) == ("FAILED", {"first": "PERMANENTLY_FAILED", "second": "PENDING"})
-    asked = desk.api.get("/decisions", about=f"killed/{started['dag_run_id']}").document["decisions"]
+    asked = desk.api.get("/decisions", about=started["execution_id"]).document["decisions"]
     choice = "done" if desk.sent(to) else "failed"
     body = {"choice": choice, "reason": "the mail server's own list"}
     desk.api.post(path_of("decisions", asked[0]["decision_id"], "decide"), body)

@@ -17,6 +17,8 @@ from crossdock.api.routing import Router
 from crossdock.api.selection import WithReason, not_there
 from crossdock.app.workflow_requests import flows
 from crossdock.core.roles import Caller, Role
+from crossdock.db.database import Work
+from crossdock.observability import decisions
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import State
 from crossdock.workflows.declared.flow import version_in
@@ -55,9 +57,18 @@ class StepStatusDocument(BaseModel):
     next_try_at: datetime | None
 
 
+class AskedDocument(BaseModel):
+    """A question that waits for a person."""
+
+    decision_id: int
+    question: str
+    choices: list[str]
+
+
 class StatusDocument(ExecutionDocument):
     """How far an execution is."""
 
+    asks: list[AskedDocument] = Field(description="What a person has to decide for it to go on.")
     cancelled_by: str | None = Field(
         description="Who cancelled it: a person, or `the workflow` itself where it came to a `cancel`; null if nobody did."
     )
@@ -108,7 +119,7 @@ def list_executions(
 def execution_status(store: OpenStore, execution_id: ExecutionId) -> StatusDocument:
     """FAILED: a step has failed for good, and all is undone, or the execution waits for a person. It can be retried."""
     with store.transaction() as work:
-        return _status(executions.status(work, flows(), execution_id))
+        return _status(work, execution_id)
 
 
 @router.post(
@@ -125,7 +136,7 @@ def cancel_execution(
     def effect() -> StatusDocument:
         executions.cancel(store, execution_id, reason=body.reason, actor=caller.actor)
         with store.transaction() as work:
-            return _status(executions.status(work, flows(), execution_id))
+            return _status(work, execution_id)
 
     return request.once(effect)
 
@@ -156,7 +167,7 @@ def retry_execution(
             actor=caller.actor,
         )
         with store.transaction() as work:
-            return _status(executions.status(work, flows(), retried.execution_id))
+            return _status(work, retried.execution_id)
 
     return request.once(effect)
 
@@ -177,7 +188,9 @@ def _fields(execution: Execution) -> dict[str, Any]:
     }
 
 
-def _status(found: executions.Status) -> StatusDocument:
+def _status(work: Work, execution_id: str) -> StatusDocument:
+    found = executions.status(work, flows(), execution_id)
+    asked = decisions.find(work, about=execution_id, is_open=True)
     steps = [
         StepStatusDocument(
             step=each.step,
@@ -194,6 +207,10 @@ def _status(found: executions.Status) -> StatusDocument:
     return StatusDocument(
         **_fields(found.execution),
         cancelled_by=found.execution.cancelled_by,
+        asks=[
+            AskedDocument(decision_id=each.decision_id, question=each.question, choices=list(each.choices))
+            for each in asked
+        ],
         not_undone=list(found.not_undone),
         steps=steps,
     )

@@ -12,12 +12,21 @@ from crossdock.observability import decisions
 from crossdock.observability.decisions import AlreadyDecided, Decision, DecisionKind
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions
+from crossdock.workflows.declared.flow import version_in
 
 #: Carries out a choice and records it, in one transaction: the decision, the choice, why, and who decided.
 Executor = Callable[[Store, Decision, str, str, str], object]
 
+
+def _decide_step(store: Store, decision: Decision, choice: str, reason: str, actor: str) -> None:
+    execution = engine.decide(store, decision, choice, reason, actor)
+    if version_in(execution.flow) is not None:
+        # The run of its DAG has failed, and nobody would take it up for minutes.
+        executions.go_on_without_run(store, execution.execution_id)
+
+
 _EXECUTORS: Mapping[DecisionKind, Executor] = {
-    DecisionKind.STEP: engine.decide,
+    DecisionKind.STEP: _decide_step,
     DecisionKind.ATTEMPT: attempts.decide,
     DecisionKind.WORKFLOW: executions.decide,
 }

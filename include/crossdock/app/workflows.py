@@ -77,7 +77,7 @@ def _is_in_doubt(store: Store, integration: str, key: str) -> bool:
 def _ended_by(error: HubError, *, is_in_doubt: bool) -> TryEnd:
     """Say how a try ended whose call was not made. What an earlier try has done may be there all the same."""
     if is_in_doubt:
-        return Unknown(f"{error}. An earlier call of the step may have had its effect; look it up in the system")
+        return Unknown(f"{error}. An earlier call of the step may have had its effect: look it up in the system")
     return Failed(str(error), error.retry_in_s) if isinstance(error, Transient) else Refused(str(error))
 
 

@@ -39,7 +39,9 @@ def execute(
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE; VALUE is JSON, or a text.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Watch it to its end, or until a person has to decide (exit code 4).")
+    ] = False,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +65,9 @@ def execute(
 @app.command("status")
 def status(
     execution_id: ExecutionId,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch it to its end.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Watch it to its end, or until a person has to decide (exit code 4).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """
@@ -159,7 +163,7 @@ def _status(execution_id: str) -> dict[str, Any]:
 
 
 def _watched(execution_id: str) -> dict[str, Any]:
-    """Show each change of a step until the execution has ended."""
+    """Show each change of a step until the execution has ended, or waits for a person."""
     shown: dict[str, tuple[str, int]] = {}
 
     def ended() -> dict[str, Any] | None:
@@ -169,13 +173,17 @@ def _watched(execution_id: str) -> dict[str, Any]:
             if step["state"] not in ("PENDING", "SKIPPED") and shown.get(step["name"]) != now:
                 shown[step["name"]] = now
                 console.say(f"{step['name']}: {step['state']}" + (f", {step['message']}" if step["message"] else ""))
-        return found if found["state"] != "RUNNING" else None
+        return found if found["state"] != "RUNNING" or found["asks"] else None
 
     return wait_for(ended, f"execution {execution_id}", _LONGEST_WATCH_S)
 
 
 def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> None:
-    """Show an execution with its steps. With *ends*, one that has failed, or that a person cancelled, ends the command as failed."""
+    """
+    Show an execution with its steps.
+
+    With *ends*, one that waits for a person, that has failed, or that a person cancelled, ends the command with its exit code.
+    """
     if as_json:
         console.show_json(found)
     else:
@@ -187,10 +195,16 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
         console.show_table(title, ("step", "state", "retries", "began", "why"), rows, empty="It has no step")
         if found["not_undone"]:
             console.show(f"Not undone, as they have no undo: {', '.join(found['not_undone'])}")
-        if found["waits_for"]:
+        for asked in found["asks"]:
             console.show(
-                "A person has to decide. To see the question: ./hub decisions list; a failed step: ./hub dead-letters list"
+                f"A person has to decide: {asked['question']} One of {', '.join(asked['choices'])}. To see the values: "
+                f"./hub decisions show {asked['decision_id']}. To decide: ./hub decisions decide {asked['decision_id']} "
+                f"{asked['choices'][0]} --reason …"
             )
+        if found["waits_for"]:
+            console.show("If its step has failed for good: ./hub dead-letters list")
+    if ends and found["asks"]:
+        raise typer.Exit(Exit.PERSON_NEEDED)
     if ends and _has_failed(found):
         raise typer.Exit(Exit.FAILED)
 

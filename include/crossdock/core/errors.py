@@ -51,7 +51,7 @@ class OutcomeUnknown(HubError):
     def __init__(self, system: str, endpoint: str, cause: str) -> None:
         self.system, self.endpoint = system, endpoint
         super().__init__(
-            f"{system}: it is unknown whether {endpoint} had its effect: {cause}. Do not send it again before that is known"
+            f"{system}: it is unknown whether {endpoint} had its effect: {cause}. Do not make another one before that is known"
         )
 
 

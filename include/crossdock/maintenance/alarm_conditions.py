@@ -113,7 +113,8 @@ class DisputedPayment(msgspec.Struct, frozen=True):
 
 
 _WAITING = b"""
-SELECT count(*), (array_agg(subject || ': ' || split_part(waits_for, ':', 1) ORDER BY created_at))[1:%(examples)s]
+SELECT count(*), (array_agg(CASE WHEN flow LIKE 'workflow.%%' THEN execution_id ELSE subject END
+                            || ': ' || split_part(waits_for, ':', 1) ORDER BY created_at))[1:%(examples)s]
   FROM execution WHERE waits_for IS NOT NULL
 """
 

@@ -254,7 +254,8 @@ def _waiting_orders(work: Work) -> Mapping[str, Found]:
         return {}
     return {
         "orders": Found(
-            f"{waiting.number:,} orders or workflows cannot go on: nobody knows what became of a step, or it does not succeed",
+            f"{waiting.number:,} {'order or workflow' if waiting.number == 1 else 'orders or workflows'} cannot go on: "
+            "nobody knows what became of a step, or it does not succeed",
             waiting.number,
             tuple(waiting.examples),
         )

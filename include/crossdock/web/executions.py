@@ -197,9 +197,7 @@ def _in_list(found: Execution) -> dict[str, Any]:
 
 def _decides_about(found: Execution, *, has_question: bool) -> str | None:
     """Name what the decision is about that an execution waits for: a step that nobody knows about, or a question of its own."""
-    if found.waits_for is not None:
-        return found.subject
-    return found.execution_id if has_question else None
+    return found.execution_id if has_question or found.waits_for is not None else None
 
 
 def _states(steps: Sequence[StepStatus]) -> Mapping[str, str]:

@@ -196,7 +196,7 @@ def error_of(known: StepProgress) -> StepError | None:
 def _question(step: Step, known: StepProgress) -> str:
     what = step.name if known.direction is Direction.ACT else f"the undo of {step.name}"
     if known.state is StepState.UNKNOWN:
-        return f"Nobody knows what became of {what}: {known.message}. Look it up in the other system"
+        return f"Nobody knows what became of {what}: {known.message}. Decide {StepState.DONE} if it had its effect"
     if known.state is StepState.WAITING:
         return f"{what} still waits: {known.message}. Look it up in the other system"
     return f"{what} does not succeed: {known.message}. Remove the cause, then retry it"

@@ -308,6 +308,9 @@ class Flow(Protocol):
     def route(self, execution: Execution, progress: Progress) -> Route:
         """Find the way. A pure function: with the same progress, the same steps."""
 
+    def about(self, execution: Execution) -> str:
+        """Name the execution as the commands that a person has for it do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FixedFlow:
@@ -344,6 +347,10 @@ class FixedFlow:
         """Go on with the first step that is not done."""
         left = (step for step in self.steps if not is_done(progress, step))
         return Route(self.steps, tuple(islice(left, 1)))
+
+    def about(self, execution: Execution) -> str:
+        """Name it by its subject, such as the order."""
+        return execution.subject
 
 
 @dataclass(frozen=True)

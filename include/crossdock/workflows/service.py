@@ -378,12 +378,12 @@ def _locked(work: Work, execution_id: str, decision_id: int | None) -> Execution
     return execution
 
 
-def _ask(work: Work, execution: Execution, asked: AskPerson) -> None:
+def _ask(work: Work, execution: Execution, asked: AskPerson, *, about: str) -> None:
     decisions.ask(
         work,
         DecisionKind.STEP,
         execution.execution_id,
-        about=execution.subject,
+        about=about,
         question=asked.question,
         choices=_choices(execution, asked),
         role=Role.OPERATOR,
@@ -560,7 +560,7 @@ def _turn(work: Work, flow: Flow, execution: Execution, move: Move) -> Execution
         case AskPerson(step=step, direction=direction, question=question, error=error) as asked:
             changed = replace(execution, waits_for=f"{step.name}:{direction}", next_at=None)
             change = NeedsPerson(step.name, direction, question, error)
-            _ask(work, execution, asked)
+            _ask(work, execution, asked, about=flow.about(execution))
         case _:
             raise AssertionError(move)
     flow.on_change(work, changed, change)

@@ -74,6 +74,9 @@ class DeclaredFlow:
     def route(self, execution: Execution, progress: Progress) -> Route:
         return self.way(execution, progress).route
 
+    def about(self, execution: Execution) -> str:
+        return execution.execution_id
+
     def on_change(self, work: Work, execution: Execution, change: Change) -> None:
         """Say of an execution that somebody has to fix it, or that nobody has to any more."""
         match change:
