@@ -21,7 +21,7 @@ from crossdock.workflows.declared import document, repository
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.flow import DeclaredFlow, version_in
 from crossdock.workflows.declared.model import Workflow
-from crossdock.workflows.model import Flow, StepCall, TimedOut, TryEnd
+from crossdock.workflows.model import Flow, Postponed, StepCall, TimedOut, TryEnd
 
 
 class Calls(Protocol):
@@ -64,6 +64,8 @@ class Performing:
             raise
         except HubError as error:
             ended = _ended_by(error, is_in_doubt=_is_in_doubt(found.store, integration, call.key))
+        if isinstance(ended, Failed) and not ended.was_called:
+            ended = Postponed(ended.message, ended.retry_in_s)
         return _without_persons(ended, {"params": call.given, "input": given})
 
 

@@ -146,6 +146,8 @@ class StepEnd(NamedTuple):
     #: After how many seconds it may be tried again; None if it need not be.
     wait_s: float | None = None
     error: StepError | None = None
+    #: False if nothing was called: the limit of tries is as far as before.
+    counts: bool = True
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +210,14 @@ class Waiting(msgspec.Struct, frozen=True):
     again_in_s: float | None = None
 
 
+class Postponed(msgspec.Struct, frozen=True):
+    """Nothing was called, since the other system has been failing: that is no try of the step. It is made at its time."""
+
+    message: str
+    #: After so many seconds; None for the waits of its step.
+    again_in_s: float | None = None
+
+
 class TimedOut(msgspec.Struct, frozen=True):
     """What the step waited for did not come in time. It had no effect."""
 
@@ -215,7 +225,7 @@ class TimedOut(msgspec.Struct, frozen=True):
 
 
 #: How a try of a step ends.
-TryEnd = Ended | Waiting | TimedOut
+TryEnd = Ended | Waiting | Postponed | TimedOut
 
 
 @dataclass(frozen=True)

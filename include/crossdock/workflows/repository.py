@@ -107,6 +107,7 @@ _END = (
     b"""
 UPDATE execution_step
    SET state = %(state)s, output = %(output)s, message = %(message)s, error = %(error)s,
+       tries_left_from = tries_left_from + CASE WHEN %(counts)s THEN 0 ELSE 1 END,
        next_at = clock_timestamp() + %(wait)s, ended_at = clock_timestamp(),
        log = log || jsonb_build_object('number', tries, 'began_at', called_at, 'ended_at', clock_timestamp(),
                                        'state', %(state)s::text, 'message', %(message)s::text)
@@ -455,6 +456,7 @@ def _end_values(end: StepEnd) -> dict[str, Any]:
         "message": end.message,
         "error": end.error,
         "wait": timedelta(seconds=end.wait_s) if end.wait_s is not None else None,
+        "counts": end.counts,
     }
 
 

@@ -41,6 +41,7 @@ from crossdock.workflows.model import (
     InHub,
     NeedsPerson,
     Outside,
+    Postponed,
     Progress,
     Retry,
     Step,
@@ -685,7 +686,7 @@ def _end(
     output = ended.output if isinstance(ended, Done) else None
     message = None if isinstance(ended, Done) else ended.message
     wait_s = _wait_s(opened.step.retry_of(tried.direction), tried, error, ended)
-    end = StepEnd(state, output, message, wait_s, error)
+    end = StepEnd(state, output, message, wait_s, error, counts=not isinstance(ended, Postponed))
     known = (
         repository.end(work, execution, tried, end)
         if took is None
@@ -703,11 +704,11 @@ def _wait_s(rules: Retry, tried: StepProgress, error: StepError | None, ended: T
     match ended:
         case Waiting(again_in_s=exactly_s) if exactly_s is not None:
             return exactly_s
-        case Failed(retry_in_s=asked_s):
+        case Failed(retry_in_s=asked_s) | Postponed(again_in_s=asked_s):
             pass
         case _:
             asked_s = None
-    if not isinstance(ended, Waiting) and error not in rules.errors:
+    if not isinstance(ended, Waiting | Postponed) and error not in rules.errors:
         return None
     # Random, so that a hundred orders that failed together do not come back together.
     return rules.wait_s(max(tried.tried, 1), asked_s) * random.uniform(0.75, 1.25)  # noqa: S311  no secret
@@ -719,7 +720,7 @@ def _outcome(ended: TryEnd) -> tuple[StepState, StepError | None]:
             return StepState.DONE, None
         case Refused(by=by):
             return StepState.REFUSED, StepError.DECLINED if by is RefusedBy.DECISION else StepError.REFUSED
-        case Failed():
+        case Failed() | Postponed():
             return StepState.FAILED, StepError.FAILED
         case TimedOut():
             return StepState.FAILED, StepError.TIMEOUT

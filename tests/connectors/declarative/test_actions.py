@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from psycopg.types.json import Jsonb
 
 from crossdock.app.workflow_catalog import WorkflowCatalog
 from crossdock.app.workflows import Performing
@@ -29,8 +30,10 @@ from crossdock.connectors.declarative.streams import declared_stream
 from crossdock.core.errors import BadRequest
 from crossdock.core.settings import settings
 from crossdock.db.database import Store
+from crossdock.http.breaker import BreakerState, Phase
 from crossdock.http.client import HttpClient
 from crossdock.http.connection import Connection
+from crossdock.http.shared_safeguards import SharedSafeguards
 from crossdock.integrations import repository
 from crossdock.integrations import service as integrations
 from crossdock.integrations.actions import service
@@ -116,6 +119,7 @@ class Hub:
     store: Store
     url: str
     warehouse: Warehouse
+    shares_its_breaker: bool = False
 
     @property
     def open_client(self) -> Any:
@@ -130,7 +134,9 @@ class Hub:
             password="s3cret",
             extra=HERE,
         )
-        yield manifest.provided("client")(integration.integration_id, connection, None)
+        with SharedSafeguards(self.store, NAME) as shared:
+            share = shared.safeguards if self.shares_its_breaker else None
+            yield manifest.provided("client")(integration.integration_id, connection, share)
 
     def perform(self, action: str, key: str = "k-1", **given: Any) -> Ended:
         return service.perform(self.store, self._client, NAME, action, given, key=key, actor="test")
@@ -427,6 +433,27 @@ class TestWorkflows:
         engine.advance(hub.store, flows, execution_id)
 
         assert steps_of(hub.store, execution_id) == [("reserve", "unknown")]
+
+    def test_a_call_that_the_circuit_breaker_stops_is_no_try_of_the_step(self, hub: Hub) -> None:
+        """In an outage, the tries that were not made used up the step's retries, and it was a dead letter a minute later."""
+        hub.shares_its_breaker = True
+        flows = hub.flows(workflow_of(documented_workflow()))
+        execution_id = begun(hub.store, next(iter(flows.values())), **ORDERED)
+        # Opened so often that it stays open for its longest time, which is longer than this test.
+        state = BreakerState(phase=Phase.OPEN, since=time.time(), openings=9)
+        query(
+            hub.store,
+            "INSERT INTO breaker (integration, state) VALUES (%s, %s) RETURNING 1",
+            NAME,
+            Jsonb(msgspec.to_builtins(state)),
+        )
+        for _ in range(12):
+            engine.advance(hub.store, flows, execution_id)
+            assert steps_of(hub.store, execution_id) == [("reserve", "failed")]
+            let_time_pass(hub.store, execution_id)
+        query(hub.store, "DELETE FROM breaker RETURNING 1")
+
+        assert go_on(hub.store, flows, execution_id).state is ExecutionState.COMPLETED
 
     def test_a_later_failure_undoes_it_by_the_action_of_the_file(self, hub: Hub) -> None:
         flows = hub.flows(workflow_of(documented_workflow()))

@@ -136,6 +136,8 @@ class Failed(msgspec.Struct, frozen=True):
 
     message: str
     retry_in_s: float | None = None
+    #: False if the system's circuit breaker kept the call from being made.
+    was_called: bool = True
     try_other: ClassVar[bool] = True
 
 

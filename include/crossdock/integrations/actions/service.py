@@ -9,6 +9,7 @@ from typing import Any
 from crossdock.core.errors import (
     AddressRefused,
     BadRequest,
+    CircuitOpen,
     Declined,
     NotFound,
     OutcomeUnknown,
@@ -347,7 +348,7 @@ def _failed(error: Transient) -> Failed:
     """Translate an error of a call that had no effect. An error of the hub's own database is raised: it says nothing of the system."""
     if isinstance(error, StoreUnavailable):
         raise error
-    return Failed(str(error), error.retry_in_s)
+    return Failed(str(error), error.retry_in_s, was_called=not isinstance(error, CircuitOpen))
 
 
 def _advice(action: Action) -> str:
