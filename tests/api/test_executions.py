@@ -257,6 +257,7 @@ class TestFailed:
 
         assert (anew["version"], again["execution_id"]) == (2, anew["execution_id"])
         assert anew["execution_id"] != execution_id
+        assert api.get(f"/v1/executions/{execution_id}/status").json()["retried_as"] == anew["execution_id"]
 
     def test_a_cancelled_one_is_neither_failed_nor_completed(self, api: TestClient, store: Store) -> None:
         deployed(api)

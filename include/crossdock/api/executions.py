@@ -68,6 +68,9 @@ class AskedDocument(BaseModel):
 class StatusDocument(ExecutionDocument):
     """How far an execution is."""
 
+    retried_as: str | None = Field(
+        description="Of one that is undone: the execution that took its place when it was retried, or its dead letter replayed."
+    )
     asks: list[AskedDocument] = Field(description="What a person has to decide for it to go on.")
     cancelled_by: str | None = Field(
         description="Who cancelled it: a person, or `the workflow` itself where it came to a `cancel`; null if nobody did."
@@ -191,6 +194,7 @@ def _fields(execution: Execution) -> dict[str, Any]:
 def _status(work: Work, execution_id: str) -> StatusDocument:
     found = executions.status(work, flows(), execution_id)
     asked = decisions.find(work, about=execution_id, is_open=True)
+    anew = executions.retried_as(work, found.execution)
     steps = [
         StepStatusDocument(
             step=each.step,
@@ -207,6 +211,7 @@ def _status(work: Work, execution_id: str) -> StatusDocument:
     return StatusDocument(
         **_fields(found.execution),
         cancelled_by=found.execution.cancelled_by,
+        retried_as=anew.execution_id if anew is not None else None,
         asks=[
             AskedDocument(decision_id=each.decision_id, question=each.question, choices=list(each.choices))
             for each in asked

@@ -195,6 +195,8 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
         console.show_table(title, ("step", "state", "retries", "began", "why"), rows, empty="It has no step")
         if found["not_undone"]:
             console.show(f"Not undone, as they have no undo: {', '.join(found['not_undone'])}")
+        if found["retried_as"]:
+            console.show(f"It was retried as {found['retried_as']}")
         for asked in found["asks"]:
             console.show(
                 f"A person has to decide: {asked['question']} One of {', '.join(asked['choices'])}. To see the values: "

@@ -15,15 +15,17 @@ from crossdock.events.model import Event
 from crossdock.events.replay import service as replay_service
 from crossdock.events.subscriber import Subscriber
 from crossdock.workflows import repository
+from crossdock.workflows.declared import executions
 from crossdock.workflows.declared import repository as versions
 from crossdock.workflows.declared.events import WORKFLOW_NOT_STARTED
 from crossdock.workflows.declared.executions import Status, status
-from crossdock.workflows.declared.subscribers import FAILED_EXECUTIONS, FailedExecutions
+from crossdock.workflows.declared.subscribers import FAILED_EXECUTIONS, TYPES_OF_EXECUTIONS, FailedExecutions
 from crossdock.workflows.declared.triggers import WorkflowTriggers, event_types
 from crossdock.workflows.model import Driver
 from tests.events.worlds import delivery, eventually
 from tests.shop import query
-from tests.workflows.declared.systems import Flows, Systems, flows_of
+from tests.workflows.declared.systems import Flows, Systems, answers, begun, flows_of, go_on
+from tests.workflows.declared.test_executions import FAILED, ORDER
 from tests.workflows.declared.test_trial import example, parsed
 
 RAN_OUT = parsed(
@@ -161,6 +163,19 @@ class TestWrongParams:
             ("watch", "x"),
         ]
         assert query(store, "SELECT state FROM dead_letter") == [("replayed",)]
+
+
+def test_what_is_retried_otherwise_than_by_a_replay_is_no_dead_letter_any_more(store: Store, hub_dsn: str) -> None:
+    """It stayed, with the advice to fix and replay it."""
+    flows = flows_of(Systems(answers(authorise=[FAILED] * 6)), example("order_flow"))
+    execution_id = begun(store, flows["workflow.order_flow.v1"], **ORDER)
+    go_on(store, flows, execution_id)
+    deliver = FailedExecutions(lambda: Store(hub_dsn), flows).deliver
+    subscribers = {FAILED_EXECUTIONS: Subscriber(types=TYPES_OF_EXECUTIONS, deliver=deliver, attempts=1)}
+    with delivery(hub_dsn, subscribers):
+        eventually(lambda: query(store, "SELECT state FROM dead_letter"), [("dead",)])
+        executions.retry(store, flows, execution_id, newest=False, params=None, reason="-", actor="ada")
+        eventually(lambda: query(store, "SELECT state FROM dead_letter"), [("superseded",)])
 
 
 def test_the_types_of_a_workflow_are_those_of_its_triggers_and_of_what_it_waits_for() -> None:

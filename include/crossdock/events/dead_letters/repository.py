@@ -145,6 +145,12 @@ SELECT FROM dead_letter
  WHERE subscriber = %(subscriber)s AND epoch = %(epoch)s AND position = %(position)s AND state <> ALL(%(at_work)s)
 """
 
+_SUPERSEDE = b"""
+UPDATE dead_letter SET state = 'superseded', closed_at = clock_timestamp(), closed_by = %(closed_by)s
+ WHERE subscriber = %(subscriber)s AND type = %(type)s AND subject = %(subject)s AND state = 'dead'
+   AND (epoch, position) < (%(epoch)s, %(position)s)
+"""
+
 _EDIT = b"UPDATE dead_letter SET edited_data = %(edited_data)s::json WHERE dead_letter_id = %(dead_letter_id)s"
 
 _CLOSE = b"""
@@ -163,6 +169,12 @@ def waits_for_person(work: Work, subscriber: str, event: Event) -> bool:
     """Whether *event* is a dead letter of a subscriber, and not retried by itself: whoever delivers it, replays it."""
     values = {"subscriber": subscriber, "epoch": event.at.epoch, "position": event.at.position}
     return work.execute(_WAITS_FOR_PERSON, {**values, "at_work": list(AT_WORK)}).fetchone() is not None
+
+
+def supersede(work: Work, subscriber: str, event_type: str, by: Event) -> None:
+    """Close the dead letters of an event type about the subject of a later event, which says that nobody has to fix them any more."""
+    values = {"subscriber": subscriber, "type": event_type, "subject": by.subject, "closed_by": f"event {by.id}"}
+    work.execute(_SUPERSEDE, {**values, "epoch": by.at.epoch, "position": by.at.position})
 
 
 def get(work: Work, dead_letter_id: int, *, lock: bool = False) -> DeadLetter:

@@ -268,6 +268,18 @@ def retry(
     return found
 
 
+def retried_as(work: Work, execution: Execution) -> Execution | None:
+    """Find the execution that took the place of one that was undone; None if nobody has retried it."""
+    workflow_id = execution.subject.partition("/")[0]
+    found = engine_repository.of_subject(work, _anew(workflow_id, execution))
+    return found[0] if found else None
+
+
+def _anew(workflow_id: str, execution: Execution) -> str:
+    """Name the subject of its ID, so that two who retry it, or replay its dead letter, begin one."""
+    return subject_of(workflow_id, f"retry__{execution.execution_id}")
+
+
 def _begin_anew(
     work: Work,
     flows: Flows,
@@ -278,8 +290,7 @@ def _begin_anew(
     actor: str,
 ) -> Execution:
     flow = _flow_of(work, flows, execution)
-    # Of its ID, so that two who retry it, or replay its dead letter, begin one.
-    subject = subject_of(flow.workflow.id, f"retry__{execution.execution_id}")
+    subject = _anew(flow.workflow.id, execution)
     if known := engine_repository.of_subject(work, subject):
         return known[0]
     if newest:

@@ -55,6 +55,10 @@ class FailedExecutions:
             elif event.type == WORKFLOW_NOT_STARTED.name:
                 with self._open_store() as store, store.transaction() as work:
                     self._start(work, event)
+            elif event.type == WORKFLOW_ENDED.name:
+                # It was retried, or cancelled, otherwise than by a replay.
+                with self._open_store() as store, store.transaction() as work:
+                    dead_letters.supersede(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, by=event)
 
     def _start(self, work: Work, event: Event) -> None:
         """Start what an event could not start, once, with the params that a person has fixed."""
