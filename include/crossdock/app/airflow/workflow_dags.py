@@ -190,7 +190,7 @@ class Begin(_OfWorkflow):
         self.defaults = dict(defaults)
 
     def _move(self, driver: WorkflowDriver, dag_run: Any) -> Made | Later | NotMade:
-        by = getattr(dag_run, "triggering_user_name", None) or dag_run.run_type
+        by = getattr(dag_run, "triggering_user_name", None) or getattr(dag_run.run_type, "value", dag_run.run_type)
         given = {name: value for name, value in (dag_run.conf or {}).items() if value is not None}
         params = {**self.defaults, **given}
         return workflow_runs.begin(driver, self.workflow_id, dag_run.run_id, params, actor=f"airflow:{by}")

@@ -82,7 +82,11 @@ def _integrations(workflow: Workflow, catalog: Catalog) -> Iterator[Mistake]:
         at = f"/integrations/{name}"
         registered = catalog.kind_of(name) if catalog.has_registry else kind
         if catalog.actions_of(name, kind) is None:
-            yield Rule.UNKNOWN_INTEGRATION, at, f"{kind} is not a kind of integration"
+            yield (
+                Rule.UNKNOWN_INTEGRATION,
+                at,
+                f"{kind} is not a kind of integration; one of your own file is `declared`",
+            )
         elif registered is None:
             yield Rule.UNKNOWN_INTEGRATION, at, f"there is no integration {name}; add it first"
         elif registered != kind:

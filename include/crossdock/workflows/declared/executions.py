@@ -147,7 +147,9 @@ def params_of(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
         **params,
     }
     if missing := [name for name in workflow.params if name not in given]:
-        raise BadRequest(f"Params of {workflow.id} are missing: {', '.join(missing)}")
+        unknown = [name[:64] for name in given if name not in workflow.params][:5]
+        others = f". It has no {', '.join(unknown)}" if unknown else ""
+        raise BadRequest(f"Params of {workflow.id} are missing: {', '.join(missing)}{others}")
     return answers.params_of(given, workflow)
 
 
