@@ -31,6 +31,8 @@ _ENDS_WITHIN_S = 900.0
 #: Each look is work for the api-server that is measured.
 _POLL_S = 0.05
 _P95 = 95
+#: Executions one after the other, of those that were deployed.
+_EXECUTED = 10
 
 _DEFINITION = """
 schema: crossdock.workflow/1
@@ -106,7 +108,7 @@ def measure(deployments: int, beside: int, command: str, say: Say) -> WorkflowsO
         api.wait_for_dag(workflow_dag(f"beside_{beside - 1}"))
         hub = HubApi(api)
         executable_s = [_executable_s(api, hub, number, say) for number in range(deployments)]
-        executed_s = [_executed_s(hub, f"measured_{number}") for number in range(deployments)]
+        executed_s = [_executed_s(hub, f"measured_{number}", say) for number in range(min(deployments, _EXECUTED))]
         return WorkflowsOutcome(
             setup=setup(command, server_version(running.hub_dsn)),
             airflow=metadata.version("apache-airflow"),
@@ -151,11 +153,13 @@ def _executable_s(api: AirflowApi, hub: HubApi, number: int, say: Say) -> float:
     return took_s
 
 
-def _executed_s(hub: HubApi, name: str) -> float:
+def _executed_s(hub: HubApi, name: str, say: Say) -> float:
     began = time.monotonic()
     started = hub.post(path_of("workflows", name, "execute"), {}).document
     _end_of(hub, started["execution_id"])
-    return time.monotonic() - began
+    took_s = time.monotonic() - began
+    say(f"{name}: executed in {took_s:.1f} s")
+    return took_s
 
 
 def _kept(hub: HubApi, number: int, say: Say) -> int:
