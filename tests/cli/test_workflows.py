@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -62,23 +62,35 @@ def test_a_test_run_shows_its_steps_and_ends_like_the_workflow(stackless_hub: Hu
     assert (failed.code, failed.document["state"], failed.document["message"]) == (1, "FAILED", "capture: no funds")
 
 
+ASKED = {"decision_id": 7, "question": "Order it?", "choices": ["order", "leave"]}
+
+
 @pytest.mark.parametrize(
-    ("state", "cancelled_by", "code"),
+    ("state", "cancelled_by", "asks", "code"),
     [
-        ("COMPLETED", None, 0),
-        ("FAILED", None, 1),
-        ("CANCELLED", "airflow:otto", 1),
-        ("CANCELLED", CANCELLED_BY_FLOW, 0),
+        ("COMPLETED", None, [], 0),
+        ("FAILED", None, [], 1),
+        ("CANCELLED", "airflow:otto", [], 1),
+        ("CANCELLED", CANCELLED_BY_FLOW, [], 0),
+        ("RUNNING", None, [ASKED], 4),
     ],
 )
-def test_an_end_that_the_workflow_foresees_is_no_failure_of_the_command(
-    state: str, cancelled_by: str | None, code: int
+def test_the_exit_code_says_whether_somebody_has_to_act(
+    state: str, cancelled_by: str | None, asks: list[dict[str, Any]], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """An end that the workflow foresees is no failure; and a question is shown with the command that answers it."""
     found = {"execution_id": "exe_1", "workflow_id": "w1", "version": 1, "state": state, "cancelled_by": cancelled_by}
-    shown = {**found, "steps": [], "not_undone": [], "waits_for": None}
+    shown = {**found, "steps": [], "not_undone": [], "waits_for": None, "retried_as": None, "asks": asks}
 
-    with nullcontext() if code == 0 else pytest.raises(typer.Exit):
-        executions._show_status(shown, as_json=True)
+    ended = 0
+    try:
+        executions._show_status(shown, as_json=False)
+    except typer.Exit as stopped:
+        ended = stopped.exit_code
+
+    assert ended == code
+    words = " ".join("".join(capsys.readouterr()).split())
+    assert ("./hub decisions decide 7 order --reason" in words) is bool(asks)
 
 
 def test_a_param_that_is_not_valid_is_named(stackless_hub: Hub, tmp_path: Path) -> None:
