@@ -38,12 +38,11 @@ def _look_again(files: Sequence[str], asked_at: datetime) -> None:
     for wait_s in _WAITS_S:
         time.sleep(wait_s)
         try:
-            files = not_parsed_since(files, asked_at)
+            if not (files := _not_parsed_since(files, asked_at)):
+                return
             _request(files)
         except Exception as error:  # noqa: BLE001  whatever it is: Airflow parses the files at their next turn
             log.warning("Airflow could not be asked once more to parse %s: %s", ", ".join(files), type(error).__name__)
-        if not files:
-            return
 
 
 def _request(files: Sequence[str]) -> None:
@@ -66,7 +65,7 @@ def _request(files: Sequence[str]) -> None:
                 session.add(request)
 
 
-def not_parsed_since(files: Sequence[str], asked_at: datetime) -> list[str]:
+def _not_parsed_since(files: Sequence[str], asked_at: datetime) -> list[str]:
     """
     Find the files whose last parse may have begun before *asked_at*; those that define no DAG are always among them.
 

@@ -48,17 +48,21 @@ class FailedExecutions:
             HubError: it cannot be retried, or started, with these params.
 
         """
-        for event in events:
-            if event.type == WORKFLOW_FAILED.name:
-                with self._open_store() as store:
-                    self._retry(store, event)
-            elif event.type == WORKFLOW_NOT_STARTED.name:
-                with self._open_store() as store, store.transaction() as work:
-                    self._start(work, event)
+        # One connection for all: each execution that ends is an event.
+        with self._open_store() as store:
+            for event in events:
+                self._deliver(store, event)
+
+    def _deliver(self, store: Store, event: Event) -> None:
+        if event.type == WORKFLOW_FAILED.name:
+            self._retry(store, event)
+            return
+        with store.transaction() as work:
+            if event.type == WORKFLOW_NOT_STARTED.name:
+                self._start(work, event)
             elif event.type == WORKFLOW_ENDED.name:
                 # It was retried, or cancelled, otherwise than by a replay.
-                with self._open_store() as store, store.transaction() as work:
-                    dead_letters.supersede(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, by=event)
+                dead_letters.supersede(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, by=event)
 
     def _start(self, work: Work, event: Event) -> None:
         """Start what an event could not start, once, with the params that a person has fixed."""
