@@ -148,6 +148,19 @@ class _Template:
         return True
 
 
+def airflow_connection(dsn: str) -> dict[str, Any]:
+    """The hub's database as a connection of Airflow, as `AIRFLOW_CONN_HUB_DB` has it."""
+    place = psycopg.conninfo.conninfo_to_dict(dsn)
+    return {
+        "conn_type": "postgres",
+        "host": place["host"],
+        "port": int(str(place["port"])),
+        "login": place["user"],
+        "password": place["password"],
+        "schema": place["dbname"],
+    }
+
+
 def _rows(connection: psycopg.Connection, table: str) -> Rows:
     """Read all rows of *table*, each as text."""
     return connection.execute(f"SELECT t::text FROM {table} AS t ORDER BY 1").fetchall()  # type: ignore[arg-type]

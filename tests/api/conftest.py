@@ -25,6 +25,7 @@ from crossdock.core.settings import settings
 from crossdock.db.database import Store
 from crossdock.stack.postgres import PostgresServer
 from tests.api.airflow_server import PEOPLE
+from tests.hub_databases import airflow_connection
 from tests.shop import free_port
 from tests.streams import define_shop
 
@@ -94,15 +95,6 @@ class Hub:
 
 def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "HUB_"))}
-    place = psycopg.conninfo.conninfo_to_dict(dsn)
-    connection = {
-        "conn_type": "postgres",
-        "host": place["host"],
-        "port": int(place["port"]),
-        "login": place["user"],
-        "password": place["password"],
-        "schema": place["dbname"],
-    }
     return {
         **kept,
         "AIRFLOW_HOME": str(folder),
@@ -121,7 +113,7 @@ def _environment(folder: Path, dsn: str, auth_manager: str) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": JWT_SECRET,
         "AIRFLOW__API__SECRET_KEY": "made-up-for-a-test",
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
-        "AIRFLOW_CONN_HUB_DB": json.dumps(connection),
+        "AIRFLOW_CONN_HUB_DB": json.dumps(airflow_connection(dsn)),
         "HUB_DEVELOPERS": "dora" if auth_manager == SIMPLE else "",
         "HUB_DECLARATIONS": str(folder / "integrations"),
         "HUB_MAIL_FROM": "The Shop <orders@shop.example>",

@@ -6,7 +6,6 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg
 import pytest
 from airflow.sdk import crypto
 from airflow.sdk.exceptions import AirflowSkipException
@@ -22,6 +21,7 @@ from crossdock.observability import audit
 from crossdock.sandbox.commercetools.retailer import FakeRetailer
 from crossdock.sync import load, validate
 from crossdock.sync.model import SyncRequest
+from tests.hub_databases import airflow_connection
 from tests.shop import query
 from tests.streams import INVENTORY
 
@@ -31,15 +31,6 @@ DAG_RUN: Any = SimpleNamespace(dag_id="sync_commercetools_inventory", run_id="ma
 @pytest.fixture
 def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Airflow's connections to the shop and to the hub's database, and the shop in the registry."""
-    place = psycopg.conninfo.conninfo_to_dict(store.dsn)
-    database = {
-        "conn_type": "postgres",
-        "host": place["host"],
-        "port": int(str(place["port"])),
-        "login": place["user"],
-        "password": place["password"],
-        "schema": place["dbname"],
-    }
     shop_connection = {
         "conn_type": "commercetools",
         "host": shop.url,
@@ -51,7 +42,7 @@ def connected(shop: FakeRetailer, store: Store, tmp_path: Any, monkeypatch: pyte
     }
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     crypto.get_fernet.cache_clear()
-    monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(database))
+    monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(airflow_connection(store.dsn)))
     monkeypatch.setenv("AIRFLOW_CONN_COMMERCETOOLS", json.dumps(shop_connection))
     monkeypatch.setattr(settings(), "landing_url", f"file://{tmp_path}")
     integration_service.register(store, [{"connection_id": "commercetools", **shop_connection}], actor="cli:up")

@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import zstandard
 from airflow.sdk import crypto
@@ -31,6 +30,7 @@ from crossdock.stack.settings_file import read_settings
 from crossdock.sync import extract, load, mark_failed, validate
 from crossdock.sync.model import SyncRequest
 from tests.contracts.test_connectors import dump_of
+from tests.hub_databases import airflow_connection
 from tests.shop import query
 from tests.streams import INVENTORY
 
@@ -50,16 +50,7 @@ def retailer() -> Iterator[FakeRetailer]:
 def connect(retailer: FakeRetailer, hub_dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Connect:
     """The connections as the development stack's file has them, with more in the extra of commercetools."""
     file = next(each for each in read_settings().connections if each["connection_id"] == "commercetools")
-    database = psycopg.conninfo.conninfo_to_dict(hub_dsn)
-    hub = {
-        "conn_type": "postgres",
-        "login": database["user"],
-        "password": database.get("password"),
-        "schema": database["dbname"],
-    }
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_HUB_DB", json.dumps(hub | {"host": database["host"], "port": int(database["port"])})
-    )
+    monkeypatch.setenv("AIRFLOW_CONN_HUB_DB", json.dumps(airflow_connection(hub_dsn)))
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
     monkeypatch.setenv("HUB_LANDING_URL", f"file://{tmp_path}")
     settings.cache_clear()

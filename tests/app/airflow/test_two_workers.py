@@ -9,13 +9,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from crossdock.app import workflow_snapshots
 from crossdock.db.database import Store
 from crossdock.workflows.declared import repository as versions
 from crossdock.workflows.declared.flow import flow_name
+from tests.hub_databases import airflow_connection
 from tests.workflows.declared.test_executions import workflow, workflow_text
 
 PROJECT = Path(__file__).parents[3]
@@ -48,22 +48,13 @@ class Worker:
     def make(self, *tasks: str) -> list[str]:
         """What became of each of these tasks of the run."""
         self.home.mkdir(exist_ok=True)
-        place = psycopg.conninfo.conninfo_to_dict(self.dsn)
-        connection = {
-            "conn_type": "postgres",
-            "host": place["host"],
-            "port": int(str(place["port"])),
-            "login": place["user"],
-            "password": place["password"],
-            "schema": place["dbname"],
-        }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "HUB_"))}
         environment = {
             **kept,
             "HOME": str(self.home),
             "HUB_HOME": str(self.home / "hub"),
             "AIRFLOW_HOME": str(self.home / "airflow"),
-            "AIRFLOW_CONN_HUB_DB": json.dumps(connection),
+            "AIRFLOW_CONN_HUB_DB": json.dumps(airflow_connection(self.dsn)),
             "HUB_DEFINITIONS_URL": self.definitions_url,
         }
         file_name = workflow_snapshots.file_name(workflow_snapshots.file_of("w2"))
