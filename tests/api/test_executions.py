@@ -35,6 +35,9 @@ do:
   - {id: find, call: crm.find_customer, with: {key: params.email}, retry: {limit: 1, delay: 1s}}
 """
 ID = "look_up"
+ASKS = DEFINITION.replace(
+    "do:", "do:\n  - {id: ask, decide: {question: 'Now?', options: ['yes', 'no'], default: 'no'}, timeout: 1d}"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -269,3 +272,34 @@ class TestFailed:
         engine.advance(store, flows, execution_id)
         status = api.get(f"/v1/executions/{execution_id}/status").json()
         assert (status["state"], status["cancelled_by"]) == ("CANCELLED", "airflow:dora")
+
+    def test_why_it_was_cancelled_is_shown_to_those_who_may_read_peoples_words(
+        self, api: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At night nobody looks through the audit trail for it; and the words may name a customer."""
+        deployed(api)
+        execution_id = executed(api).json()["execution_id"]
+        cancelled = post(api, f"/v1/executions/{execution_id}/cancel", {"reason": "Ada called"}).json()
+        shown = api.get(f"/v1/executions/{execution_id}/status").json()
+        monkeypatch.setitem(ACTS_AS, Role.DEVELOPER, frozenset({Role.VIEWER, Role.DEVELOPER}))
+        masked = api.get(f"/v1/executions/{execution_id}/status").json()
+
+        assert [each["reason_given"] for each in (cancelled, shown, masked)] == ["***", "Ada called", "***"]
+        assert query(store, "SELECT count(*) FROM audit_entry WHERE act = 'personal_data.reveal'") == [(1,)]
+
+    def test_what_people_decided_about_it_stays_with_it(self, api: TestClient, store: Store) -> None:
+        deployed(api, ASKS)
+        execution_id = executed(api).json()["execution_id"]
+        engine.advance(store, flows_of(Systems(), parsed(ASKS)), execution_id)
+        (asked,) = api.get(f"/v1/executions/{execution_id}/status").json()["asks"]
+        decided = post(api, f"/v1/decisions/{asked['decision_id']}/decide", {"choice": "yes", "reason": "fine"})
+        status = api.get(f"/v1/executions/{execution_id}/status").json()
+
+        assert decided.status_code == 200
+        assert status["asks"] == []
+        (found,) = status["decided"]
+        assert (found["question"], found["choice"], found["decided_by"]) == (
+            "Look a customer up: Now?",
+            "yes",
+            "airflow:dora",
+        )

@@ -183,7 +183,7 @@ def test_the_conditions_of_alarms_are_checked_without_the_delivery_of_events(
         " '{}', 'dead', 'KeyError', 'r' RETURNING 1",
     )
     with running(environment(tmp_path, hub_dsn, receiver), tmp_path / "log"):
-        eventually(arrived(receiver, "1 dead letters"))
+        eventually(arrived(receiver, "1 dead letter"))
 
 
 def test_while_the_hub_s_database_is_down_the_last_resort_gets_a_message_and_one_when_it_is_back(

@@ -32,6 +32,9 @@ NOT_THERE = [
     (["alerts", "test", "nope"], "There is no route 'nope' of alerts"),
     (["mail", "show", "4711"], "There is no mail 4711"),
     (["order", "show", ORDER], f"There is no order '{ORDER}'. To list them: ./hub order list"),
+    (["order", "show", "WEB-NOPE"], "No order has the ID or the reference 'WEB-NOPE'. To list them: ./hub order list"),
+    (["order", "compensate", "WEB-NOPE", "--reason", "x"], "No order has the ID or the reference 'WEB-NOPE'"),
+    (["dead-letters", "list", "--subscriber", "nope"], "There is no subscriber 'nope'. Subscribers: availability"),
     (["payments", "show", PAYMENT], f"There is no payment '{PAYMENT}'"),
     (["decisions", "decide", "4711", "done", "--reason", "x"], "There is no decision 4711"),
     (["warehouses", "set", "nope", "--priority", "1"], "There is no warehouse 'nope'"),
@@ -58,7 +61,6 @@ REFUSED = [
     (["backfill", "orders", "--from", "2000-01-01", "--to", "2026-11-02"], "Use several backfills"),
     (["backfill", "orders", *DAYS, "--only", "some"], "'some' is not one of 'missing', 'failed', 'all'"),
     (["events", "show", "x"], "event_id: must be the ID of an event, such as 1-4711"),
-    (["order", "show", "4711"], "order_id: must be the ID of an order: ord_ and 32 hexadecimal digits"),
     (["payments", "show", "4711"], "payment_id: must be the ID of a payment: pay_ and 32 hexadecimal digits"),
     (
         ["payments", "authorise", "a", "1", "eur", "--method", "x"],

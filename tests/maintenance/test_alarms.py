@@ -231,7 +231,7 @@ def test_rejected_records_are_an_alert_of_their_stream_until_none_is_left(store:
 
     message = open_alerts(store)["rows_rejected", "shop.customers"]
 
-    assert message == "5 records of shop.customers are in quarantine: 3 email_is_valid, 2 country_is_known"
+    assert message == "shop.customers has 5 records in quarantine: 3 email_is_valid, 2 country_is_known"
     ((records, examples, integration, stream),) = query(
         store, "SELECT records, examples, integration, stream FROM alert"
     )

@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
+from crossdock.core.errors import Terminal
 from crossdock.stack import starts
 from crossdock.stack.airflow import airflow_environment, database_connection, write_files
 from crossdock.stack.ports import PREFERRED
@@ -81,6 +82,28 @@ def test_a_proxy_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("no_proxy", raising=False)
 
     assert airflow_environment(PREFERRED, load_secrets())["NO_PROXY"] == "intern.example,127.0.0.1,localhost"
+
+
+def test_a_colleague_gets_a_login_and_keeps_the_password(stack_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, a team shares `admin`, and the audit trail says nothing of who did what."""
+    monkeypatch.setenv("HUB_LOGINS", "ada:user, ben:op,admin:viewer")
+    write_files(load_secrets())
+    first = json.loads((stack_home / "airflow-passwords.json").read_text())
+    write_files(load_secrets())
+
+    users = airflow_environment(PREFERRED, load_secrets())["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"]
+    assert set(users.split(",")) == {"ada:user", "ben:op", "admin:admin", "otto:op", "vera:viewer"}
+    assert json.loads((stack_home / "airflow-passwords.json").read_text()) == first
+    assert set(first) == {"ada", "ben", "admin", "otto", "vera"}
+    assert all(len(password) >= 24 for password in first.values())
+
+
+@pytest.mark.parametrize("logins", ["ada", "ada:boss", "ada:user:team", ":user", "a da:user"])
+def test_a_login_without_a_role_is_refused(logins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_LOGINS", logins)
+
+    with pytest.raises(Terminal, match="expected NAME:ROLE"):
+        airflow_environment(PREFERRED, load_secrets())
 
 
 def test_files_with_passwords_are_closed(stack_home: Path) -> None:

@@ -189,7 +189,9 @@ class TestRuns:
             "UPDATE sync_run SET state = 'failed', dag_id = 'sync_shop_eu_orders', dag_run_id = 'manual__1' RETURNING 1",
         )
         ((run_id,),) = query(hub_store, "SELECT run_id FROM sync_run")
+        over_rest = pages.call("GET", f"/v1/runs/{run_id}", "vera").json()["failed_tasks"]
 
+        assert over_rest == [{"task_id": "extract", "map_index": None, "tries": 2, "reason": reason}]
         assert "extract failed after 2 tries: shop_eu refused the token." in page
         assert "./hub integration rotate shop_eu" in page
         assert "load failed after 2 tries: its process was gone before it could say why" in killed

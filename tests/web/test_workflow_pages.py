@@ -358,13 +358,17 @@ class TestExecutions:
         assert f"/dead-letters/{letter}" in otto.get(f"/executions/{failed.execution_id}")
         assert f"/executions/{failed.execution_id}" in otto.get(f"/dead-letters/{letter}")
 
-    def test_one_is_cancelled_with_a_reason(self, hub_store: Store, otto: Visitor) -> None:
+    def test_one_is_cancelled_with_a_reason(self, hub_store: Store, otto: Visitor, vera: Visitor) -> None:
         add(hub_store)
         asks = waiting(hub_store)
         otto.post(f"/executions/{asks.execution_id}", "/cancel", reason="not needed")
 
         assert otto.status == 303
         assert query(hub_store, "SELECT cancelled_by FROM execution") == [("airflow:otto",)]
+        assert "not needed" not in vera.get(f"/executions/{asks.execution_id}")
+        assert "its cancellation has begun · by airflow:otto: not needed" in text_of(
+            otto.get(f"/executions/{asks.execution_id}")
+        )
 
     def test_one_is_retried_with_the_deployed_version(self, hub_store: Store, otto: Visitor) -> None:
         add(hub_store)

@@ -15,10 +15,12 @@ from crossdock.api.pagination import Limit, cursor_at, cursor_like, position_of
 from crossdock.api.problems import documented
 from crossdock.api.routing import Router
 from crossdock.api.selection import WithReason, not_there
+from crossdock.app.personal_data import masked, reveal
 from crossdock.app.workflow_requests import flows
 from crossdock.core.roles import Caller, Role
-from crossdock.db.database import Work
+from crossdock.db.database import Store, Work
 from crossdock.observability import decisions
+from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import State
 from crossdock.workflows.declared.flow import version_in
@@ -31,6 +33,8 @@ _NO_EXECUTION = not_there("execution")
 ExecutionId = Annotated[str, Path(pattern=r"^exe_[0-9a-f]{32}$")]
 _WORKFLOW_ID = r"^[a-z][a-z0-9_]{1,62}$"
 Operator = Annotated[Caller, guard(Role.OPERATOR)]
+#: A person's own words may name a customer.
+_PERSONAL = frozenset({"reason_given"})
 
 
 class ExecutionDocument(BaseModel):
@@ -65,6 +69,16 @@ class AskedDocument(BaseModel):
     choices: list[str]
 
 
+class DecidedDocument(BaseModel):
+    """What a person decided about it. Why, in their own words, is in the audit trail."""
+
+    decision_id: int
+    question: str
+    choice: str
+    decided_by: str
+    decided_at: datetime
+
+
 class StatusDocument(ExecutionDocument):
     """How far an execution is."""
 
@@ -72,8 +86,12 @@ class StatusDocument(ExecutionDocument):
         description="Of one that is undone: the execution that took its place when it was retried, or its dead letter replayed."
     )
     asks: list[AskedDocument] = Field(description="What a person has to decide for it to go on.")
+    decided: list[DecidedDocument] = Field(description="What people have decided about it, oldest first.")
     cancelled_by: str | None = Field(
         description="Who cancelled it: a person, or `the workflow` itself where it came to a `cancel`; null if nobody did."
+    )
+    reason_given: str | None = Field(
+        description="Why a person had it cancelled, in their own words; masked for all but operators and administrators."
     )
     not_undone: list[str] = Field(
         description="Of one that is undone: the steps that wrote, and stay, because they have no `undo`."
@@ -117,12 +135,15 @@ def list_executions(
     "/{execution_id}/status",
     summary="See how far an execution is",
     responses=_NO_EXECUTION,
-    dependencies=[guard(Role.VIEWER)],
 )
-def execution_status(store: OpenStore, execution_id: ExecutionId) -> StatusDocument:
+def execution_status(
+    store: OpenStore, execution_id: ExecutionId, caller: Annotated[Caller, guard(Role.VIEWER)]
+) -> StatusDocument:
     """FAILED: a step has failed for good, and all is undone, or the execution waits for a person. It can be retried."""
     with store.transaction() as work:
-        return _status(work, execution_id)
+        found = _status(work, execution_id)
+    shown = found.model_dump()
+    return found if reveal(store, caller, f"execution/{execution_id}", shown, _PERSONAL) else _without_person(found)
 
 
 @router.post(
@@ -138,8 +159,7 @@ def cancel_execution(
 
     def effect() -> StatusDocument:
         executions.cancel(store, execution_id, reason=body.reason, actor=caller.actor)
-        with store.transaction() as work:
-            return _status(work, execution_id)
+        return _read_masked(store, execution_id)
 
     return request.once(effect)
 
@@ -169,8 +189,7 @@ def retry_execution(
             reason=body.reason,
             actor=caller.actor,
         )
-        with store.transaction() as work:
-            return _status(work, retried.execution_id)
+        return _read_masked(store, retried.execution_id)
 
     return request.once(effect)
 
@@ -191,9 +210,18 @@ def _fields(execution: Execution) -> dict[str, Any]:
     }
 
 
+def _read_masked(store: Store, execution_id: str) -> StatusDocument:
+    with store.transaction() as work:
+        return _without_person(_status(work, execution_id))
+
+
+def _without_person(document: StatusDocument) -> StatusDocument:
+    return StatusDocument(**masked(document.model_dump(), _PERSONAL))
+
+
 def _status(work: Work, execution_id: str) -> StatusDocument:
     found = executions.status(work, flows(), execution_id)
-    asked = decisions.find(work, about=execution_id, is_open=True)
+    about = decisions.find(work, about=execution_id, is_open=None)
     anew = executions.retried_as(work, found.execution)
     steps = [
         StepStatusDocument(
@@ -214,8 +242,15 @@ def _status(work: Work, execution_id: str) -> StatusDocument:
         retried_as=anew.execution_id if anew is not None else None,
         asks=[
             AskedDocument(decision_id=each.decision_id, question=each.question, choices=list(each.choices))
-            for each in asked
+            for each in about
+            if each.choice is None
         ],
+        decided=[
+            DecidedDocument(**{name: getattr(each, name) for name in DecidedDocument.model_fields})
+            for each in about
+            if each.choice is not None
+        ],
+        reason_given=engine.words_of_cancellation(work, found.execution),
         not_undone=list(found.not_undone),
         steps=steps,
     )

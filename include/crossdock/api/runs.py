@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from crossdock.api.access import guard
 from crossdock.api.airflow_lookups import AirflowUnavailable
 from crossdock.api.dependencies import OpenStore
-from crossdock.api.failed_tasks import RetryingTask, retrying_tasks
+from crossdock.api.failed_tasks import FailedTask, RetryingTask, failed_tasks, retrying_tasks
 from crossdock.api.integration_health import CallsDocument
 from crossdock.api.pagination import Limit, RowCursor, cursor_like, cursor_of_row, place_of_row
 from crossdock.api.problems import ProblemDocument
@@ -80,6 +80,17 @@ class RunDocument(BaseModel):
     seconds: float
 
 
+class FailedTaskDocument(BaseModel):
+    """A task for which the run failed."""
+
+    task_id: str
+    map_index: int | None = Field(description="Which of several tasks of this name; null where there is one.")
+    tries: int = Field(description="How often it was tried.")
+    reason: str | None = Field(
+        description="Why the last try failed; null where its process was gone before it could say so."
+    )
+
+
 class RetryDocument(BaseModel):
     """A task of the run whose last try failed, and that Airflow tries again."""
 
@@ -101,6 +112,9 @@ class RunDetailDocument(RunDocument):
     expected_records: int | None = Field(description="How many records the source reported for the window, if it did.")
     landed: int = Field(description="Records in the run's pages, while they are kept.")
     calls: CallsDocument
+    failed_tasks: list[FailedTaskDocument] = Field(
+        description="The failed tasks of a failed run's DAG run; empty where Airflow has it no more, or does not answer."
+    )
     retries: list[RetryDocument] = Field(
         description="Tasks of a running run that failed and are tried again; empty where none is, or Airflow does not answer."
     )
@@ -190,8 +204,17 @@ def show_run(store: OpenStore, run_id: RunId) -> RunDetailDocument:
         expected_records=run.expected_records,
         landed=landed,
         calls=CallsDocument.of(usage),
+        failed_tasks=[FailedTaskDocument(**task._asdict()) for task in _failed_of(run)],
         retries=[RetryDocument(**task._asdict()) for task in _retries_of(run)],
     )
+
+
+def _failed_of(run: Run) -> list[FailedTask]:
+    if run.state is not RunState.FAILED or not (run.dag_id and run.dag_run_id):
+        return []
+    with suppress(AirflowUnavailable):
+        return failed_tasks(run.dag_id, run.dag_run_id)
+    return []
 
 
 def _retries_of(run: Run) -> list[RetryingTask]:

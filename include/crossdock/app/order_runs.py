@@ -9,6 +9,7 @@ import msgspec
 from crossdock.app.orders import OrderDriver
 from crossdock.commerce.orders import service, steps
 from crossdock.commerce.orders.steps import OrderStepName
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest, Conflict, Transient
 from crossdock.db.database import Store
 from crossdock.workflows import repository as executions
@@ -100,7 +101,7 @@ def make_step(orders: OrderDriver, order_ids: Collection[str], step: OrderStepNa
     failed = [row for row in waiting if row.state is not StepState.WAITING]
     if failed and len(failed) == len(found):
         raise NoneGotThrough(
-            f"{step} got through for none of {len(failed):,} orders, for the first because {failed[0].message or 'its worker ended'}",
+            f"{step} got through for none of {counted(len(failed), 'order')}, for the first because {failed[0].message or 'its worker ended'}",
             retry_in_s=_wait_s(taken, failed),
         )
     done = sum(row.state is StepState.DONE for row in found)
@@ -122,7 +123,7 @@ def compensate(orders: OrderDriver, order_ids: Collection[str]) -> RunReport:
     report = _report(orders.store, order_ids)
     # Where another order came to its end, the trouble is of those that did not, and the next run takes them.
     if not report.confirmed and not report.cancelled and (stuck := _stuck(orders.store, order_ids)):
-        raise NoneGotThrough(f"Nothing could be undone for {len(stuck):,} orders, the first is {stuck[0]}")
+        raise NoneGotThrough(f"Nothing could be undone for {counted(len(stuck), 'order')}, the first is {stuck[0]}")
     return report
 
 

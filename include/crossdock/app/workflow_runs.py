@@ -15,7 +15,7 @@ from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions
 from crossdock.workflows.declared.executions import StepFailedForGood
 from crossdock.workflows.declared.route import Shown, ShownState, Way, step_of
-from crossdock.workflows.model import CANCELLED_BY_FLOW, Driver, Execution, ExecutionState, StepState, progress_of
+from crossdock.workflows.model import CANCELLED_BY_FLOW, Driver, Execution, ExecutionState, StepState
 
 #: What waits is looked at after so long at the latest, and the longer it has waited, the less often.
 _LONGEST_LOOK = timedelta(minutes=5)
@@ -138,7 +138,7 @@ def make_step(driver: WorkflowDriver, workflow_id: str, run_id: str, makes: Coll
 
 def _way(driver: WorkflowDriver, execution: Execution) -> Way:
     with driver.calls().store.transaction() as work:
-        progress = progress_of(repository.steps_of(work, execution.execution_id))
+        progress = repository.how_far(work, execution.execution_id)
     return driver.flows[execution.flow].way(execution, progress)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -51,14 +52,21 @@ def list_attempts(
     """
     found = _LISTED.show(everything=everything, limit=limit, as_json=as_json, integration=integration)
     if found and not everything:
-        first = found[0]
-        console.say(
-            f"Repeat the action with its key, and the hub finds out: ./hub integration act … --key {first['key']}"
-        )
-        console.say(
-            "Or look in the system itself, and say what you saw: "
-            f"./hub attempts resolve {first['attempt_id']} done --reason …"
-        )
+        _advise(found[0])
+
+
+def _advise(attempt: Mapping[str, Any]) -> None:
+    """Say how the outcome of an attempt becomes known, whoever made its call."""
+    console.say("One that a step of an order or a workflow made, the step resolves, or asks: ./hub decisions list")
+    console.say(
+        "One that a person made, the hub resolves when it is repeated, with the same key and the same input: "
+        f"./hub integration act {attempt['integration']} {attempt['action']} --key {attempt['key']} --input @FILE"
+    )
+    console.say(
+        f"Or look in {attempt['integration']} for its effect. If it is there: ./hub attempts resolve "
+        f"{attempt['attempt_id']} done --reason REASON. If it is not, refused or failed in place of done: then the key may be "
+        "used again."
+    )
 
 
 @app.command("resolve")

@@ -10,11 +10,11 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
 from crossdock.cli.options import Json
 from crossdock.cli.session import hub_api, local_store
+from crossdock.core.counted import counted
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, help="Read and verify the audit trail.")
 

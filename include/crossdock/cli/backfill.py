@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import day_option
 from crossdock.cli.options import Json
@@ -21,6 +20,7 @@ from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.client.hub import HubApi
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest
 from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.counted import counted
 from crossdock.cli.options import Json
+from crossdock.core.counted import counted
 from crossdock.stack.backup import create
 from crossdock.stack.backup import restore as restoring
 from crossdock.stack.backup.manifest import Manifest

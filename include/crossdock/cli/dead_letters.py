@@ -24,6 +24,9 @@ from crossdock.cli.selection import (
     selection_of,
 )
 from crossdock.cli.session import hub_api
+from crossdock.client.hub import HubApi
+from crossdock.core.counted import counted
+from crossdock.core.errors import NotFound
 from crossdock.core.paths import path_of
 
 app = typer.Typer(
@@ -53,6 +56,8 @@ def list_dead_letters(
     api = hub_api()
     causes = api.get("/dead-letter-causes").document["causes"]
     found = api.pages("/dead-letters", "dead_letters", limit=limit, state=state, cause=cause, subscriber=subscriber)
+    if subscriber and not found:
+        _refuse_no_subscriber(api, subscriber)
     if as_json:
         console.show_json({"causes": causes, "dead_letters": found, "has_more": found.has_more})
         return
@@ -86,6 +91,13 @@ def list_dead_letters(
         console.say(f"To inspect one: ./hub dead-letters show {found[0]['dead_letter_id']}")
 
 
+def _refuse_no_subscriber(api: HubApi, name: str) -> None:
+    """Tell a name that no subscriber has from one without dead letters."""
+    known = [each["subscriber"] for each in api.get("/delivery").document["subscribers"]]
+    if name not in known:
+        raise NotFound(f"There is no subscriber {name!r}. Subscribers: {', '.join(known)}")
+
+
 @app.command("show")
 def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
     """
@@ -100,7 +112,7 @@ def show(dead_letter_id: DeadLetterId, as_json: Json = False) -> None:
     event = found["event"]
     console.show(f"  {found['subscriber']}  {event['type']}  {found['state']}", heading=f"dead letter {dead_letter_id}")
     if found["cause"]:
-        console.error(f"{found['cause']} after {found['attempts']} attempts: {found['reason']}")
+        console.error(f"{found['cause']} after {counted(found['attempts'], 'attempt')}: {found['reason']}")
     console.show_document(event)
     if found["edited_data"] is not None:
         console.say("Edited data:")

@@ -12,7 +12,6 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.counted import counted
 from crossdock.cli.dead_letters import FAILED_AGAIN
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.instants import instant_option, optional_text, shown
@@ -21,6 +20,7 @@ from crossdock.cli.replays import follow_replay, show_end
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
 from crossdock.client.patience import Patience
+from crossdock.core.counted import counted
 from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
 

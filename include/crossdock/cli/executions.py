@@ -10,6 +10,7 @@ import typer
 
 from crossdock.cli import console, repeatable
 from crossdock.cli.exit_codes import Exit
+from crossdock.cli.instants import shown
 from crossdock.cli.journeys import Most, show_journey
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
@@ -82,6 +83,7 @@ def status(
 def executions(
     workflow_id: Annotated[str | None, typer.Argument(help="Only of this workflow.")] = None,
     state: Annotated[str | None, typer.Option(help="RUNNING, COMPLETED, FAILED or CANCELLED.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=console.MOST_LISTED, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """
@@ -89,12 +91,9 @@ def executions(
 
     Example: ./hub workflow executions order_flow --state FAILED
     """
-    chosen = {"workflow_id": workflow_id, "state": state}
-    found = (
-        hub_api().get("/executions", **{name: value for name, value in chosen.items() if value}).document["executions"]
-    )
+    found = hub_api().pages("/executions", "executions", limit=limit, workflow_id=workflow_id, state=state)
     if as_json:
-        console.show_json({"executions": found})
+        console.show_json({"executions": found, "has_more": found.has_more})
         return
     rows = [
         [
@@ -109,6 +108,7 @@ def executions(
     ]
     empty = "There is no execution yet. To start one: ./hub workflow execute ID"
     console.show_table("Executions", ("id", "workflow", "version", "state", "started", "why"), rows, empty=empty)
+    console.say_if_cut(len(found), has_more=found.has_more)
 
 
 @app.command("trace")
@@ -164,14 +164,14 @@ def _status(execution_id: str) -> dict[str, Any]:
 
 def _watched(execution_id: str) -> dict[str, Any]:
     """Show each change of a step until the execution has ended, or waits for a person."""
-    shown: dict[str, tuple[str, int]] = {}
+    said: dict[str, tuple[str, int]] = {}
 
     def ended() -> dict[str, Any] | None:
         found = _status(execution_id)
         for step in found["steps"]:
             now = (step["state"], step["retries"])
-            if step["state"] not in ("PENDING", "SKIPPED") and shown.get(step["name"]) != now:
-                shown[step["name"]] = now
+            if step["state"] not in ("PENDING", "SKIPPED") and said.get(step["name"]) != now:
+                said[step["name"]] = now
                 console.say(f"{step['name']}: {step['state']}" + (f", {step['message']}" if step["message"] else ""))
         return found if found["state"] != "RUNNING" or found["asks"] else None
 
@@ -193,6 +193,12 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
         ]
         title = f"{found['execution_id']}: {found['workflow_id']} version {found['version']} is {found['state']}"
         console.show_table(title, ("step", "state", "retries", "began", "why"), rows, empty="It has no step")
+        for decided in found["decided"]:
+            console.show(
+                f"{decided['question']} {decided['choice']}: {decided['decided_by']}, {shown(decided['decided_at'])}"
+            )
+        if found["reason_given"]:
+            console.show(found["reason_given"], heading="reason given ")
         if found["not_undone"]:
             console.show(f"Not undone, as they have no undo: {', '.join(found['not_undone'])}")
         if found["retried_as"]:

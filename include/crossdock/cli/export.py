@@ -14,6 +14,7 @@ from crossdock.cli import console
 from crossdock.cli.options import Json
 from crossdock.cli.psql import refuse_no_reason
 from crossdock.cli.session import local_store
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest
 from crossdock.core.export_formats import ExportFormat
 
@@ -66,7 +67,7 @@ def export(
     if as_json:
         console.show_json({"file": str(path), "rows": rows, "bytes": path.stat().st_size})
         return
-    console.success(f"{rows:,} rows of {dataset} are in {path}")
+    console.success(f"{path} has {counted(rows, 'row')} of {dataset}")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], int], *, replace: bool = False) -> int:

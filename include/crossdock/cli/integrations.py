@@ -19,12 +19,12 @@ from crossdock.cli import console, repeatable
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.completion import ids_of
 from crossdock.cli.consent import confirm
-from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
 from crossdock.cli.repeatable import Key
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi, HubRefused
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 from crossdock.core.hints import Hint, HintId
 from crossdock.core.paths import path_of

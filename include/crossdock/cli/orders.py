@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,7 +26,8 @@ from crossdock.client import dag_runs
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import AirflowRefused
 from crossdock.client.hub import HubApi
-from crossdock.core.errors import BadRequest, Conflict
+from crossdock.core.errors import BadRequest, Conflict, NotFound
+from crossdock.core.hints import Hint, HintId
 from crossdock.core.ids import order_dag
 from crossdock.core.pages import LARGEST_PAGE
 from crossdock.core.paths import path_of
@@ -41,8 +43,12 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, help="Orders placed at th
 _OUTCOMES = ("done", "refused", "failed")
 OrderId = Annotated[
     str,
-    typer.Argument(help="ID, as ./hub order list shows it.", autocompletion=ids_of("/orders", "orders", "order_id")),
+    typer.Argument(
+        help="ID, as ./hub order list shows it; or your reference.",
+        autocompletion=ids_of("/orders", "orders", "order_id"),
+    ),
 ]
+_ORDER_ID = re.compile(r"ord_[0-9a-f]{32}")
 Reason = Annotated[str, typer.Option(help="Why. Kept in the audit trail.")]
 
 
@@ -91,7 +97,8 @@ def show(order_id: OrderId, as_json: Json = False) -> None:
 
     Example: ./hub order show ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f
     """
-    _show(hub_api().get(path_of("orders", order_id)).document, as_json=as_json)
+    hub = hub_api()
+    _show(hub.get(path_of("orders", _id_of(hub, order_id))).document, as_json=as_json)
 
 
 @app.command("trace")
@@ -150,6 +157,7 @@ def run(
     """
     api = airflow_api(starts_runs=True)
     hub = HubApi(api)
+    order_id = _id_of(hub, order_id)
     dag_run_id = hub.get(path_of("orders", order_id)).document["dag_run_id"]
     if dag_run_id is None:
         raise Conflict(f"{order_id} is driven by events: one order is driven in one way at a time")
@@ -166,6 +174,22 @@ def run(
     if state == "failed":
         console.error(f"{dag_run_id} failed. Once its cause is gone: ./hub order run {order_id} --retry")
         raise typer.Exit(Exit.FAILED)
+
+
+def _id_of(hub: HubApi, order: str) -> str:
+    """
+    Find the ID of the order with this ID or reference.
+
+    Raises:
+        NotFound: no order has the reference.
+
+    """
+    if _ORDER_ID.fullmatch(order):
+        return order
+    found = hub.pages("/orders", "orders", limit=1, reference=order)
+    if not found:
+        raise NotFound(f"No order has the ID or the reference {order!r}", hint=Hint(HintId.LIST_ORDERS))
+    return str(found[0]["order_id"])
 
 
 def _retry(api: AirflowApi, dag_run_id: str) -> None:
@@ -195,10 +219,10 @@ def compensate(order_id: OrderId, reason: Reason, key: Key = None, as_json: Json
 
     Example: ./hub order compensate ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the customer called"
     """
-    order = repeatable.send(path_of("orders", order_id, "cancel"), {"reason": reason}, key)
+    order = repeatable.send(path_of("orders", _id_of(hub_api(), order_id), "cancel"), {"reason": reason}, key)
     _show(order, as_json=as_json)
     if not as_json and order["state"] != "cancelled":
-        console.say(f"Its undo begins now. To see how far it is: ./hub order show {order_id}")
+        console.say(f"Its undo begins now. To see how far it is: ./hub order show {order['order_id']}")
 
 
 @app.command("retry")
@@ -218,7 +242,7 @@ def retry(
     Example: ./hub order retry ord_1f0c9d3e5b7a4c2d8e6f1a2b3c4d5e6f --reason "the gateway is back"
     """
     body = {"reason": reason, "process_is_dead": process_is_dead}
-    _show(repeatable.send(path_of("orders", order_id, "retry"), body, key), as_json=as_json)
+    _show(repeatable.send(path_of("orders", _id_of(hub_api(), order_id), "retry"), body, key), as_json=as_json)
 
 
 @app.command("resolve")
@@ -237,7 +261,7 @@ def resolve(
     if outcome not in _OUTCOMES:
         raise BadRequest(f"--outcome is one of {', '.join(_OUTCOMES)}")
     body = {"outcome": outcome, "reason": reason}
-    _show(repeatable.send(path_of("orders", order_id, "resolve"), body, key), as_json=as_json)
+    _show(repeatable.send(path_of("orders", _id_of(hub_api(), order_id), "resolve"), body, key), as_json=as_json)
 
 
 def _show(order: dict[str, Any], *, as_json: bool) -> None:
@@ -268,5 +292,6 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
         show_books(order["books"])
     if order["waits_for"]:
         console.say(
-            "It waits for a person. Once the cause is gone: ./hub order retry ID. If you looked it up: ./hub order resolve ID"
+            f"It waits for a person. Once the cause is gone: ./hub order retry {order['order_id']} --reason REASON. "
+            f"If you looked it up: ./hub order resolve {order['order_id']} --outcome done --reason REASON, or refused or failed"
         )

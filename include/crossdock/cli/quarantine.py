@@ -11,7 +11,6 @@ from crossdock.cli import console, instants, selection
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.completion import ids_of, streams
 from crossdock.cli.consent import confirm
-from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.options import Json
 from crossdock.cli.replays import follow_replay, show_end
@@ -32,6 +31,7 @@ from crossdock.cli.selection import (
 )
 from crossdock.cli.session import hub_api
 from crossdock.cli.streams import stream_id
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 

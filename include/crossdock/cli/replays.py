@@ -9,10 +9,10 @@ from typing import Any
 import typer
 
 from crossdock.cli import console
-from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.client.hub import HubApi
 from crossdock.client.patience import Patience
+from crossdock.core.counted import counted
 from crossdock.core.errors import Conflict
 from crossdock.core.paths import path_of
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from crossdock.cli import console
-from crossdock.cli.counted import counted
 from crossdock.cli.instants import shown
+from crossdock.core.counted import counted
 
 Run = Mapping[str, Any]
 
@@ -57,8 +58,8 @@ def outcomes(counts: Mapping[str, int]) -> str:
     return " + ".join(f"{count:,} {outcome}" for outcome, count in sides if count) or "nothing"
 
 
-def show_run(run: Run) -> None:
-    """Show a run with its outcomes and calls, and what to do next."""
+def show_run(run: Run, *, airflow_url: str | None = None) -> None:
+    """Show a run with its outcomes and calls, and what to do next; with *airflow_url*, also where its tasks' logs are."""
     counts, lines = run["counts"], run["lines"]
     console.show(f"  {run['mode']}  {run['state']}  {run['seconds']:.1f} s", heading=run["run_id"])
     console.show(f"  {counts['read']:,} read{_became(run)}")
@@ -75,8 +76,7 @@ def show_run(run: Run) -> None:
         console.show(f"  window {run['window_low'] or 'the beginning'} … {run['window_high']}")
     if run["calls"]["calls"] or run["calls"]["avoided"]:
         console.show(f"  {calls(run['calls'])}")
-    if run["error"]:
-        console.error(run["error"])
+    _show_failure(run, airflow_url)
     for retry in run.get("retries", ()):
         console.notice(retried(retry))
     if missing := missing_keys(run):
@@ -84,6 +84,20 @@ def show_run(run: Run) -> None:
     if _has_rows(counts):
         console.say(f"Record by record: ./hub run rows {run['run_id']}")
     console.say(next_step(run))
+
+
+def _show_failure(run: Run, airflow_url: str | None) -> None:
+    """Show why a run failed, what of it is not loaded, and where the logs of its tasks are."""
+    if run["error"]:
+        console.error(run["error"])
+    if run["state"] != "failed":
+        return
+    for task in run.get("failed_tasks", ()):
+        console.error(failed(task))
+    if (unloaded := run.get("landed", 0) - run["counts"]["read"]) > 0:
+        console.say(f"{counted(unloaded, 'more record')} had come, and nothing of that is loaded.")
+    if airflow_url and run["dag_id"] and run["dag_run_id"]:
+        console.say(f"Its tasks and their logs: {airflow_url}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'])}")
 
 
 def _has_rows(counts: Mapping[str, int]) -> bool:
@@ -141,6 +155,15 @@ def calls(usage: Mapping[str, Any]) -> str:
     if usage["p50_ms"] is None or usage["p95_ms"] is None:
         return parts
     return f"{parts}; P50 {_ms(usage['p50_ms'])}, P95 {_ms(usage['p95_ms'])}"
+
+
+def failed(task: Mapping[str, Any]) -> str:
+    """Say which task failed, how often it was tried, and why."""
+    number = "" if task["map_index"] is None else f" {task['map_index']}"
+    reason = (task["reason"] or "its process was gone before it could say why").removeprefix(
+        f"{task['task_id']} failed: "
+    )
+    return f"{task['task_id']}{number} failed after {counted(task['tries'], 'try', 'tries')}: {reason}"
 
 
 def retried(retry: Mapping[str, Any]) -> str:

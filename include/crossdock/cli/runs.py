@@ -10,8 +10,9 @@ from crossdock.cli import console, run_reports
 from crossdock.cli.command_groups import CommandGroup
 from crossdock.cli.completion import ids_of, streams
 from crossdock.cli.options import Json
-from crossdock.cli.session import hub_api
+from crossdock.cli.session import airflow_api, hub_api
 from crossdock.cli.streams import stream_id
+from crossdock.client.hub import HubApi
 from crossdock.core.errors import BadRequest
 from crossdock.core.paths import path_of
 
@@ -50,11 +51,13 @@ def show(run_id: RunId, as_json: Json = False) -> None:
 
     Example: ./hub run show inventory-20261128T131834-69a92f2b
     """
-    run = hub_api().get(path_of("runs", run_id)).document
+    api = airflow_api()
+    run = HubApi(api).get(path_of("runs", run_id)).document
     if as_json:
-        console.show_json({**run_reports.document(run), "calls": run["calls"], "retries": run["retries"]})
+        more = {name: run[name] for name in ("landed", "calls", "failed_tasks", "retries")}
+        console.show_json({**run_reports.document(run), **more})
     else:
-        run_reports.show_run(run)
+        run_reports.show_run(run, airflow_url=api.url)
 
 
 @app.command("rows")

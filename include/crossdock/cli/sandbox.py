@@ -11,11 +11,11 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.command_groups import CommandGroup
-from crossdock.cli.counted import counted
 from crossdock.cli.options import Json
 from crossdock.cli.session import running_stack
 from crossdock.client import proof
 from crossdock.client.sandbox import SandboxControl
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest
 from crossdock.stack import lifecycle, needs, starts
 from crossdock.stack.secrets import load_secrets

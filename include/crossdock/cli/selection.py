@@ -11,10 +11,10 @@ import typer
 
 from crossdock.cli import console
 from crossdock.cli.consent import confirm
-from crossdock.cli.counted import counted
 from crossdock.cli.exit_codes import Exit
 from crossdock.cli.session import hub_api
 from crossdock.client.hub import HubApi
+from crossdock.core.counted import counted
 from crossdock.core.errors import BadRequest, Conflict, NotFound
 
 Cause = Annotated[str | None, typer.Option(help="Select all open ones of this cause.")]

@@ -114,8 +114,17 @@ def _show_status(found: lifecycle.StackStatus, now: Mapping[str, object]) -> Non
     )
     for name, fact in now.items():
         if fact is not None:
-            text = "; ".join(fact) or "none" if isinstance(fact, list) else fact
-            console.show(f"{name.replace('_', ' ')}: {text}")
+            _show_fact(name.replace("_", " "), fact)
+
+
+def _show_fact(name: str, fact: object) -> None:
+    """Show a fact in one line; each of several sentences in one of its own."""
+    if not isinstance(fact, list):
+        console.show(f"{name}: {fact}")
+        return
+    console.show(f"{name}: {len(fact) or 'none'}")
+    for sentence in fact:
+        console.show(f"  - {sentence}")
 
 
 def _restarts(process: lifecycle.ProcessStatus) -> str:

@@ -33,6 +33,8 @@ RENAMED = {
 }
 
 
+#: Airflow splits its list of users at commas and colons.
+_LOGIN = re.compile(r"[A-Za-z0-9._@-]{1,100}:(viewer|user|op|admin)")
 _STREAM_ID = re.compile(r"[a-z][a-z0-9_]{1,62}\.[a-z][a-z0-9_]*")
 
 #: HUB_STREAMS for a hub in which nothing runs on its own.
@@ -206,6 +208,10 @@ class Settings(BaseSettings):
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""
 
+    #: More people who may log in to a local stack, with their roles: `ada:user,ben:op`. The roles are viewer, user, op and admin.
+    #: Their passwords are in `.hub/airflow-passwords.json`. Empty by default: `admin`, `otto` (op) and `vera` (viewer).
+    logins: str = ""
+
     @field_validator("streams")
     @classmethod
     def _refuse_no_id(cls, streams: dict[str, StreamSettings]) -> dict[str, StreamSettings]:
@@ -217,6 +223,16 @@ class Settings(BaseSettings):
                     f"{name!r} is not the ID of a stream (expected something like shop_eu.orders){suggested}"
                 )
         return streams
+
+    @field_validator("logins")
+    @classmethod
+    def _refuse_no_login(cls, logins: str) -> str:
+        for login in filter(None, map(str.strip, logins.split(","))):
+            if not _LOGIN.fullmatch(login):
+                raise ValueError(
+                    f"{login!r} is not a login (expected NAME:ROLE, such as ada:user; roles: viewer, user, op, admin)"
+                )
+        return logins
 
     @field_validator("clean_up_schedule", "order_schedule")
     @classmethod
@@ -243,6 +259,12 @@ class Settings(BaseSettings):
     @property
     def developer_names(self) -> frozenset[str]:
         return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
+
+    @property
+    def roles_of_logins(self) -> dict[str, str]:
+        """Map the name of each further person to the role at Airflow."""
+        logins = (login.strip().partition(":") for login in self.logins.split(",") if login.strip())
+        return {name: role for name, _, role in logins}
 
     @property
     def sourcing_rule_names(self) -> list[str]:

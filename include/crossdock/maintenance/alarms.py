@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from crossdock.core.counted import counted
 from crossdock.core.errors import HubUnavailable
 from crossdock.core.log import logger
 from crossdock.db.database import Store, StoreUnavailable, Work
@@ -135,24 +136,24 @@ def _horizon(work: Work, limits: AlarmThresholds) -> Mapping[str, Found]:
 def _dead_letters(work: Work) -> Mapping[str, Found]:
     return {
         subscriber: Found(
-            f"{subscriber} has {counted.number:,} dead letters: {_in_words(counted.causes)}",
-            counted.number,
-            counted.examples,
+            f"{subscriber} has {counted(found.number, 'dead letter')}: {_in_words(found.causes)}",
+            found.number,
+            found.examples,
         )
-        for subscriber, counted in alarm_conditions.dead_letters(work).items()
+        for subscriber, found in alarm_conditions.dead_letters(work).items()
     }
 
 
 def _rejected(work: Work) -> Mapping[str, Found]:
     return {
         (stream := stream_id(integration, dataset)): Found(
-            f"{counted.number:,} records of {stream} are in quarantine: {_in_words(counted.causes)}",
-            counted.number,
-            counted.examples,
+            f"{stream} has {counted(found.number, 'record')} in quarantine: {_in_words(found.causes)}",
+            found.number,
+            found.examples,
             integration,
             stream,
         )
-        for (integration, dataset), counted in alarm_conditions.rejected(work).items()
+        for (integration, dataset), found in alarm_conditions.rejected(work).items()
     }
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from crossdock.core import exact_json
 from crossdock.core.card_data import find_card_data
+from crossdock.core.counted import counted
 from crossdock.core.log import logger
 from crossdock.db.database import Store
 from crossdock.maintenance import card_scan_repository
@@ -76,7 +77,7 @@ def _open_alert(store: Store, column: Column, number: int) -> None:
     """Name the place and never the value."""
     subject = f"{column.table}.{column.name}"
     message = (
-        f"Card data are stored in {subject}: {number:,} rows of the part that was read. "
+        f"Card data are stored in {subject}: {counted(number, 'row')} of the part that was read. "
         "Delete them there and at their source, and find out how they came in"
     )
     with store.transaction() as work:

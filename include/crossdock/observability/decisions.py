@@ -169,7 +169,10 @@ def get(work: Work, decision_id: int) -> Decision:
     """
     found = _decisions(work).execute(_GET, {"decision_id": decision_id}).fetchone()
     if found is None:
-        raise NotFound(f"There is no decision {decision_id}", hint=Hint(HintId.LIST_DECISIONS))
+        raise NotFound(
+            f"There is no decision {decision_id}: nobody asked, or what asked needs no answer any more",
+            hint=Hint(HintId.LIST_DECISIONS),
+        )
     return found
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -37,7 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 MIGRATION = "airflow-migrate"
 #: Our name of each process → its name in /monitor/health.
 _HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
-#: User → role, from most to least permissions.
+#: User → role, from most to least permissions; `HUB_LOGINS` adds to them.
 PEOPLE = {"admin": "admin", "otto": "op", "vera": "viewer"}
 
 #: On a machine with twenty times the work that it can do. A process that dies is noticed at once.
@@ -140,7 +141,10 @@ def write_files(secrets: Secrets) -> None:
     make_private_folder(airflow_home())
     warm_up = airflow_home() / "config" / "airflow_local_settings.py"
     warm_up.write_text("from crossdock.app.airflow.warm_up import *  # noqa\n")
-    write_json(_passwords_file(), {name: getattr(secrets, f"{name}_password") for name in PEOPLE})
+    known = read_json(_passwords_file()) or {}
+    # A person keeps the password; one who is not named any more loses it.
+    more = {name: known.get(name) or token_urlsafe(18) for name in _people() if name not in PEOPLE}
+    write_json(_passwords_file(), {**{name: getattr(secrets, f"{name}_password") for name in PEOPLE}, **more})
 
 
 def migrate_metadata(server: PostgresServer, environment: Mapping[str, str]) -> Callable[[], None]:
@@ -228,6 +232,13 @@ def _airflow(*words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "airflow", *words]
 
 
+def _people() -> dict[str, str]:
+    """Map each person who may log in to the role; nobody else becomes one of ours."""
+    from crossdock.core.settings import read_settings  # noqa: PLC0415  pydantic: only a start needs it
+
+    return {**read_settings().roles_of_logins, **PEOPLE}
+
+
 def _passwords_file() -> Path:
     return home() / "airflow-passwords.json"
 
@@ -246,7 +257,7 @@ def _core_settings(ports: Mapping[str, int], secrets: Secrets) -> dict[str, obje
         # Python 3.14 would have each worker load everything anew: 250 MB each, which a fork shares. macOS cannot fork safely.
         **({"MP_START_METHOD": "fork"} if sys.platform == "linux" else {}),
         "FERNET_KEY": secrets.fernet_key,
-        "SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in PEOPLE.items()),
+        "SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in _people().items()),
         "SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": _passwords_file(),
         "EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{ports['airflow']}/execution/",
         "DAGS_ARE_PAUSED_AT_CREATION": False,

@@ -25,6 +25,7 @@ import psutil  # type: ignore[import-untyped]
 from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
 from crossdock.client.errors import StackError
+from crossdock.core.counted import counted
 from crossdock.core.errors import Terminal
 from crossdock.stack import lifecycle, mail_systems, memory, ports, processes, starting, starts, volumes
 from crossdock.stack.airflow import hub_environment
@@ -394,7 +395,7 @@ def _alerts() -> Iterator[Check]:
     fix = None if holder else f"./hub up starts it. Its log: {processes.log_of('alert-sender')}"
     yield Check("alert sender", holder is not None, f"{holder} is at work" if holder else "nobody sends alerts", fix)
     if routes:
-        yield Check("alert routes", ok=True, found=f"{len(routes)} routes")
+        yield Check("alert routes", ok=True, found=counted(len(routes), "route"))
     else:
         add = "To add one: ./hub alerts routes add"
         yield Check("alert routes", ok=True, found="no route: nobody gets an alert", fix=add, is_notice=True)
@@ -485,7 +486,7 @@ def _settings_file() -> Iterator[Check]:
     except StackError as error:
         yield Check("airflow_settings.yaml", ok=False, found=str(error), fix="Correct the file, then run: ./hub up")
     else:
-        found = f"{len(declared.connections)} connections, {len(declared.pools)} pools"
+        found = f"{counted(len(declared.connections), 'connection')}, {counted(len(declared.pools), 'pool')}"
         yield Check("airflow_settings.yaml", ok=True, found=found)
 
 

@@ -23,6 +23,7 @@ from crossdock.web.forms import Form, Posted
 from crossdock.web.page import go_to, show
 from crossdock.web.workflow_graph import graph_of
 from crossdock.workflows import repository as engine
+from crossdock.workflows import service
 from crossdock.workflows.declared import executions, repository
 from crossdock.workflows.declared.events import WORKFLOW_FAILED
 from crossdock.workflows.declared.executions import State, StepStatus
@@ -91,11 +92,14 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         rows = engine.steps_of(work, execution_id)
         runs = engine.runs_of(work, execution_id)
         dead = dead_letters.last_of_subject(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, execution_id)
-        asked = decisions.find(work, about=execution_id, limit=1)
+        asked = decisions.find(work, about=execution_id, is_open=None)
+        words = service.words_of_cancellation(work, found.execution)
         deployed = repository.deployments(work, [found.workflow_id])
     of = found.execution
     outputs = {row.step: row.output for row in rows if row.direction is Direction.ACT and row.output}
-    is_shown = personal_data.reveal(store, caller, f"execution/{execution_id}", [of.input, outputs], None)
+    is_shown = personal_data.reveal(
+        store, caller, f"execution/{execution_id}", [of.input, outputs, {"reason_given": words}], None
+    )
     return show(
         request,
         caller,
@@ -112,7 +116,9 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         # Its task `begin` has not said so yet, or did.
         dag_run=(workflow_dag(found.workflow_id), found.run_id) if runs or of.driver is Driver.DAG else None,
         dead_letter=dead.dead_letter_id if dead else None,
-        decides_about=_decides_about(of, has_question=bool(asked)),
+        decides_about=_decides_about(of, has_question=any(each.choice is None for each in asked)),
+        decided=[each for each in asked if each.choice is not None],
+        reason_given=words if is_shown else None,
         deployed=deployed[0].version if deployed else None,
         may_cancel=of.state not in (ExecutionState.UNDOING, ExecutionState.UNDONE),
         may_retry=found.state is not State.COMPLETED and of.state is not ExecutionState.COMPLETED,

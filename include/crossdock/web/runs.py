@@ -29,7 +29,7 @@ from crossdock.app.streams import dataset_of, existing
 from crossdock.core.ids import workflow_of_dag
 from crossdock.core.roles import Caller, Role
 from crossdock.http import call_metrics
-from crossdock.sync import ledger, run_rows_repository, run_steps_repository
+from crossdock.sync import landing, ledger, run_rows_repository, run_steps_repository
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import RunState
 from crossdock.sync.run_rows_repository import Outcome
@@ -100,6 +100,7 @@ def run(request: Request, store: OpenStore, caller: Viewer, run_id: RunId) -> HT
         before = ledger.before(work, found)
         steps = run_steps_repository.steps_of(work, run_id)
         calls = call_metrics.usage_of_run(work, run_id)
+        landed = sum(page.records for page in landing.pages_of(work, run_id))
     return show(
         request,
         caller,
@@ -110,6 +111,7 @@ def run(request: Request, store: OpenStore, caller: Viewer, run_id: RunId) -> HT
         before=before,
         waterfall=_waterfall(found, steps),
         calls=calls,
+        landed=landed,
         **_failure_of(found.dag_id, found.dag_run_id, state=found.state, shard=found.shard),
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from crossdock.core.counted import counted
 from crossdock.workflows.declared.model import (
     END,
     Assign,
@@ -277,7 +278,7 @@ def _said(step: Step) -> tuple[str, str]:
         case Call(called=called):
             kind, detail = "call", _name_of(called)
         case Switch(cases):
-            kind, detail = "switch", f"{len(cases)} cases"
+            kind, detail = "switch", counted(len(cases), "case")
         case Fork(branches, join):
             waits = f", waits for {', '.join(join)}" if join is not None else ""
             kind, detail = "fork", f"{len(branches)} branches{waits}"

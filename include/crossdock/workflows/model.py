@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -428,7 +428,7 @@ def next_try(before: StepProgress | None, step: str, direction: Direction, key: 
     return msgspec.structs.replace(before, state=StepState.OPEN, tries=before.tries + 1)
 
 
-def progress_of(rows: list[StepProgress]) -> dict[tuple[str, Direction], StepProgress]:
+def progress_of(rows: Iterable[StepProgress]) -> dict[tuple[str, Direction], StepProgress]:
     """Map each step and direction to how far it is."""
     return {(row.step, row.direction): row for row in rows}
 
@@ -442,7 +442,7 @@ def is_done(progress: Progress, step: Step) -> bool:
 def outputs_of(progress: Progress) -> dict[str, Any]:
     """Collect what the steps that are done put out, by their names."""
     return {
-        name: dict(row.output)
+        name: row.output
         for (name, direction), row in progress.items()
         if direction is Direction.ACT and row.state is StepState.DONE and row.output is not None
     }

@@ -15,7 +15,16 @@ from crossdock.core.decoding import prepare
 from crossdock.core.errors import NotFound
 from crossdock.db.database import Work
 from crossdock.integrations.actions.model import Document
-from crossdock.workflows.model import Direction, Driver, Execution, StepEnd, StepProgress, StepReplaced, StepState
+from crossdock.workflows.model import (
+    Direction,
+    Driver,
+    Execution,
+    StepEnd,
+    StepProgress,
+    StepReplaced,
+    StepState,
+    progress_of,
+)
 
 # The delivery's and the API server's threads read them.
 prepare(Execution, StepProgress)
@@ -25,7 +34,8 @@ T = TypeVar("T")
 _EXECUTION = b"""execution_id, flow, subject, driver, state, input, cancelled_by, reason, waits_for, deadline_at, next_at,
        created_at, created_by, ended_at, clock_timestamp() AS read_at"""
 
-_STEP = b"step, direction, state, key, tries, tries_left_from, output, message, error, next_at, began_at, ended_at, log"
+_PROGRESS = b"step, direction, state, key, tries, tries_left_from, output, message, error, next_at, began_at, ended_at"
+_STEP = _PROGRESS + b", log"
 
 #: Of two callers for one subject, the second finds the execution of the first. The keys of its steps are made from the ID,
 #: and the ID from what no restore of a backup changes.
@@ -83,6 +93,9 @@ UPDATE execution SET next_at = clock_timestamp()
 """
 
 _STEPS = b"SELECT " + _STEP + b" FROM execution_step WHERE execution_id = %(execution_id)s ORDER BY began_at"
+
+#: Without the log of the tries: each move of an execution reads all of its steps.
+_HOW_FAR = b"SELECT " + _PROGRESS + b" FROM execution_step WHERE execution_id = %(execution_id)s"
 
 _STEPS_NAMED = (
     b"SELECT "
@@ -411,6 +424,11 @@ def try_now(work: Work, execution: Execution, *, process_is_dead: bool) -> list[
 def steps_of(work: Work, execution_id: str) -> list[StepProgress]:
     """Read how far each step is, in the order in which they began."""
     return _steps(work).execute(_STEPS, {"execution_id": execution_id}, prepare=True).fetchall()
+
+
+def how_far(work: Work, execution_id: str) -> dict[tuple[str, Direction], StepProgress]:
+    """Read how far each step is, without the log of its tries."""
+    return progress_of(_steps(work).execute(_HOW_FAR, {"execution_id": execution_id}, prepare=True))
 
 
 def steps_named(work: Work, execution_ids: Collection[str], step: str, direction: Direction) -> list[StepProgress]:

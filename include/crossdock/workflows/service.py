@@ -59,7 +59,6 @@ from crossdock.workflows.model import (
     key_of,
     next_try,
     outputs_of,
-    progress_of,
 )
 
 log = logger(__name__)
@@ -425,7 +424,7 @@ def _waiting_step(work: Work, execution: Execution) -> StepProgress:
     if execution.waits_for is None:
         raise _waits_for_nothing(execution)
     name, _, direction = execution.waits_for.partition(":")
-    return progress_of(repository.steps_of(work, execution.execution_id))[name, Direction(direction)]
+    return repository.how_far(work, execution.execution_id)[name, Direction(direction)]
 
 
 def _waits_for_nothing(execution: Execution) -> Conflict:
@@ -503,7 +502,7 @@ def _move_on(
             repository.save(work, execution)
             return execution, None
     flow = _flow_of(flows, execution)
-    progress = progress_of(repository.steps_of(work, execution_id))
+    progress = repository.how_far(work, execution_id)
     while True:
         execution, moved = _move(work, flow, execution, progress, bounds)
         if isinstance(moved, _Called) or moved is None or (once and isinstance(moved, _Tried)):
@@ -515,7 +514,7 @@ def _move_on(
                 progress[row.step, row.direction] = row
             case _Tried() | _Skipped():
                 # An undo also says of an open act that it is replaced.
-                progress = progress_of(repository.steps_of(work, execution_id))
+                progress = repository.how_far(work, execution_id)
 
 
 def _move(

@@ -19,7 +19,7 @@ from crossdock.workflows.declared.flow import DeclaredFlow
 from crossdock.workflows.declared.model import Workflow
 from crossdock.workflows.declared.route import step_of
 from crossdock.workflows.declared.samples import answer_of
-from crossdock.workflows.model import Driver, Execution, StepCall, TimedOut, TryEnd
+from crossdock.workflows.model import Driver, Execution, Progress, Route, StepCall, TimedOut, TryEnd
 
 HUB = WorkflowCatalog()
 KINDS = {
@@ -69,6 +69,17 @@ class Systems:
                 return Refused(message)
 
 
+class Checked(DeclaredFlow):
+    """A flow that looks at each step anew, whatever it knows of the items of its loops: both ways are the same."""
+
+    def route(self, execution: Execution, progress: Progress) -> Route:
+        found, anew = super().route(execution, progress), self.way(execution, progress).route
+        names = [[step.name for step in steps] for steps in (found.steps, found.next)]
+        assert names == [[step.name for step in steps] for steps in (anew.steps, anew.next)]
+        assert found.cancelled == anew.cancelled
+        return found
+
+
 class Flows(dict[str, DeclaredFlow]):
     """The flows of workflows that are not stored."""
 
@@ -78,7 +89,7 @@ class Flows(dict[str, DeclaredFlow]):
 
 def flows_of(systems: Systems, *workflows: Workflow) -> Flows:
     effects = Effects(systems, HUB)
-    found = [DeclaredFlow(workflow, effects) for workflow in workflows]
+    found = [Checked(workflow, effects) for workflow in workflows]
     return Flows({flow.name: flow for flow in found})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from crossdock.observability.decisions import Decision
 from crossdock.workflows import service as engine
 from crossdock.workflows.declared import executions, listeners_repository, trial
 from crossdock.workflows.declared.answers import Answer, Status
-from crossdock.workflows.declared.model import Workflow
+from crossdock.workflows.declared.effects import Effects, Making, Scope
+from crossdock.workflows.declared.flow import DeclaredFlow
+from crossdock.workflows.declared.model import Step, Workflow
 from crossdock.workflows.declared.trial_model import StepState as TrialStepState
 from crossdock.workflows.model import Driver, ExecutionState
 from tests.workflows.declared.systems import (
@@ -148,6 +151,46 @@ class TestLogic:
         assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
         assert systems.inputs == [{"key": "a@b.example"}, {"key": "c@d.example"}]
         assert states(store, flows, execution_id) == {"each": "SUCCESS", "find[0]": "SUCCESS", "find[1]": "SUCCESS"}
+
+    def test_a_step_of_a_long_loop_costs_as_much_as_one_of_a_short_one(self, store: Store) -> None:
+        """Each step looked at all the steps before it: 400 items with three steps took a minute."""
+        looked = Counter[str]()
+
+        class Counting(Effects):
+            def making(self, workflow: Workflow, step: Step, scope: Scope) -> Making:
+                looked[step.id] += 1
+                return super().making(workflow, step, scope)
+
+        loop = workflow(
+            "  - id: each\n    for: {each: item, in: params.numbers, at_most: 50}\n    do:\n"
+            "      - {id: keep, set: {n: item}}\n      - {id: find, call: crm.find_customer, with: {key: \"'a@b.example'\"}}\n",
+            head="params: {numbers: {type: array, items: {type: integer}}}\n",
+        )
+        flow = DeclaredFlow(loop, Counting(Systems(), HUB))
+        execution_id = begun(store, flow, numbers=list(range(50)))
+
+        assert engine.advance(store, Flows({flow.name: flow}), execution_id).state is ExecutionState.COMPLETED
+        assert looked["keep"] == looked["find"] + 50 <= 5 * 50
+
+    def test_an_item_is_looked_at_anew_with_other_params(self, store: Store) -> None:
+        """What was found of the items belongs to the params that it was found with."""
+        text = (
+            "  - {id: pay, call: payments.authorise, with: {reference: \"'R'\", amount_minor: 1, currency: \"'EUR'\","
+            " payment_method: \"'pm'\"}, pivot: true}\n"
+            "  - id: each\n    for: {each: item, in: params.numbers, at_most: 5}\n    do:\n"
+            "      - {id: keep, set: {n: item}}\n      - {id: extra, if: 'size(params.numbers) > 1', set: {n: item}}\n"
+            + read("find")
+        )
+        systems = Systems(answers(find=[FAILED] * 10))
+        flows = flows_of(systems, workflow(text, head="params: {numbers: {type: array, items: {type: integer}}}\n"))
+        execution_id = begun(store, flows["workflow.w2.v1"], numbers=[1])
+        assert go_on(store, flows, execution_id).waits_for == "find:act"
+        systems.answers.clear()
+        params = {"numbers": [1, 2]}
+        executions.retry(store, flows, execution_id, newest=False, params=params, reason="one more", actor="ada")
+
+        assert go_on(store, flows, execution_id).state is ExecutionState.COMPLETED
+        assert {"extra[0]", "extra[1]"} <= set(states(store, flows, execution_id))
 
     def test_a_list_that_is_too_long_is_refused_and_named(self, store: Store) -> None:
         flows = flows_of(

@@ -130,9 +130,8 @@ def test_params_that_the_workflow_does_not_take_are_accounted_for(client: Client
     not (shutil.which("openssl") and shutil.which("curl")), reason="the documented commands are not there"
 )
 def test_what_the_documentation_says_signs_a_request(client: Client, store: Store) -> None:
-    (commands,) = re.findall(r"```\n(export SECRET=.+?)```", HOW_TO.read_text(), re.DOTALL)
-    script = re.sub(r"export SECRET=.+\n", f"SECRET={KEY}\n", commands)
-    script = script.replace("$HUB_URL/hub", f"http://127.0.0.1:{client.port}")
+    (commands,) = re.findall(r"```\n(body=.+?)```", HOW_TO.read_text(), re.DOTALL)
+    script = f"SECRET={KEY}\n" + commands.replace("$AIRFLOW/hub", f"http://127.0.0.1:{client.port}")
 
     ran = subprocess.run(
         [str(shutil.which("bash")), "-eu", "-c", script], capture_output=True, text=True, timeout=60, check=True

@@ -12,6 +12,7 @@ from pathlib import Path
 from airflow.sdk import get_parsing_context
 
 from crossdock.core import loaded_code
+from crossdock.core.counted import counted
 from crossdock.core.log import logger
 
 log = logger(__name__)
@@ -103,4 +104,4 @@ def _watch(
 
 def _named(files: Sequence[Path]) -> str:
     shown = ", ".join(file.name for file in files[:3])
-    return f"{shown} and {len(files) - 3} more files" if len(files) > 3 else shown  # noqa: PLR2004  as many as are shown
+    return f"{shown} and {counted(len(files) - 3, 'more file')}" if len(files) > 3 else shown  # noqa: PLR2004  as many as are shown

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperatorLink
 
 from crossdock.app.airflow.hints import with_hint
 from crossdock.app.airflow.task_failures import cause_of
+from crossdock.core.counted import counted
 from crossdock.core.errors import HubError
 from crossdock.core.ids import RUN_NOTE
 from crossdock.core.log import logger
@@ -52,7 +53,7 @@ def tell(store: Store, run_id: str, *, ti: Any, event: Any = None) -> None:
 
 def sentence_of(run: Run) -> str:
     """Count the records by outcome, and say what to do about those that are not loaded."""
-    parts = [f"{run.counts.read:,} records read: {_outcomes(run.counts)}"]
+    parts = [f"{counted(run.counts.read, 'record')} read: {_outcomes(run.counts)}"]
     if run.counts.rejected:
         parts.append(f"The rejected ones are in quarantine: ./hub quarantine list --run {run.run_id}")
     if run.counts.held:

@@ -74,8 +74,13 @@ def in_words(message: AlertMessage, *, most_causes: int, longest: int, brief: bo
         occasion=_OCCASIONS[message.occasion],
         causes=tuple(_cause(cause, longest, brief=brief) for cause in shown),
         more=_more(len(message.causes) - len(shown), "cause"),
-        footer=f"Crossdock {one_line(message.hub, longest)}, {instant(message.at)}",
+        footer=f"{_sender(one_line(message.hub, longest))}, {instant(message.at)}",
     )
+
+
+def _sender(hub: str) -> str:
+    """Name the hub, and what it is where its name does not say so."""
+    return hub if "crossdock" in hub.casefold() else f"Crossdock {hub}"
 
 
 def fitted(message: AlertMessage, render: Callable[[Words], T], fits: Callable[[T], bool], *, most_causes: int) -> T:
@@ -99,7 +104,7 @@ def one_line(text: str, longest: int) -> str:
     """Make *text* visible on one line of at most *longest* characters."""
     # Cut first: a megabyte of a record need not be read to its end.
     shown = printable(text[: longest + 1]).strip()
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+    return shown if len(shown) <= longest else f"{shown[: longest - 1].rstrip(' ,;:.')}…"
 
 
 def web_link(text: str) -> str:

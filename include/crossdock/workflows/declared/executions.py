@@ -315,7 +315,7 @@ def _change(work: Work, flows: Flows, execution: Execution, *, newest: bool, par
     if newest:
         flow = flows.of(work, flow_name(flow.workflow.id, _deployed(work, flow.workflow.id)))
     given = params_of(flow.workflow, execution.input if params is None else params)
-    progress = progress_of(engine_repository.steps_of(work, execution.execution_id))
+    progress = engine_repository.how_far(work, execution.execution_id)
     way = flow.way(replace(execution, input=given, flow=flow.name), progress, with_inputs=True)
     was = before.way(execution, progress, with_inputs=True)
     has_place = {step.name for step in way.route.steps}

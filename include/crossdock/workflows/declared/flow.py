@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 import msgspec
 
@@ -11,6 +12,7 @@ from crossdock.db.database import Work
 from crossdock.events import store as event_store
 from crossdock.events.event_type import EventType
 from crossdock.events.model import NewEvent
+from crossdock.integrations.actions.model import Document
 from crossdock.workflows import repository
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.events import (
@@ -21,7 +23,7 @@ from crossdock.workflows.declared.events import (
     WorkflowFailed,
 )
 from crossdock.workflows.declared.model import Workflow
-from crossdock.workflows.declared.route import Way, way_of
+from crossdock.workflows.declared.route import FinishedItems, Way, way_of
 from crossdock.workflows.machine import error_of
 from crossdock.workflows.model import (
     Change,
@@ -34,7 +36,6 @@ from crossdock.workflows.model import (
     Route,
     StepError,
     StepProgress,
-    progress_of,
 )
 
 _PREFIX = "workflow."
@@ -51,12 +52,34 @@ def version_in(flow: str) -> tuple[str, int] | None:
     return (workflow_id, int(version)) if flow.startswith(_PREFIX) and version.isdigit() else None
 
 
+class _Finished:
+    """The items of loops that need no second look, of the executions of one flow that were moved last."""
+
+    _MOST = 4
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._known: dict[str, tuple[Document, FinishedItems]] = {}
+
+    def items_of(self, execution: Execution) -> FinishedItems:
+        """Find those of an execution; none that were found with other params."""
+        with self._lock:
+            given, items = self._known.pop(execution.execution_id, (execution.input, {}))
+            if given != execution.input:
+                items = {}
+            self._known[execution.execution_id] = (execution.input, items)
+            if len(self._known) > self._MOST:
+                del self._known[next(iter(self._known))]
+            return items
+
+
 @dataclass(frozen=True)
 class DeclaredFlow:
     """One version of a declared workflow."""
 
     workflow: Workflow
     effects: Effects
+    _finished: _Finished = field(default_factory=_Finished, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -72,7 +95,9 @@ class DeclaredFlow:
         return way_of(self.workflow, self.effects, execution, progress, with_inputs=with_inputs)
 
     def route(self, execution: Execution, progress: Progress) -> Route:
-        return self.way(execution, progress).route
+        return way_of(
+            self.workflow, self.effects, execution, progress, finished=self._finished.items_of(execution)
+        ).route
 
     def about(self, execution: Execution) -> str:
         return execution.execution_id
@@ -95,7 +120,7 @@ class DeclaredFlow:
                 _append(work, WORKFLOW_ENDED, execution, data)
 
     def _failed(self, work: Work, execution: Execution) -> None:
-        last = self._failed_step(execution, progress_of(repository.steps_of(work, execution.execution_id)))
+        last = self._failed_step(execution, repository.how_far(work, execution.execution_id))
         data = WorkflowFailed(
             execution_id=execution.execution_id,
             workflow_id=self.workflow.id,

@@ -105,10 +105,27 @@ def step_of(name: str) -> str:
 
 
 def way_of(
-    workflow: Workflow, effects: Effects, execution: Execution, progress: Progress, *, with_inputs: bool = False
+    workflow: Workflow,
+    effects: Effects,
+    execution: Execution,
+    progress: Progress,
+    *,
+    with_inputs: bool = False,
+    finished: FinishedItems | None = None,
 ) -> Way:
-    """Find how far an execution is, and what comes next; *with_inputs*, also what its steps are given."""
-    walk = _Walk(workflow, effects, progress, with_inputs=with_inputs)
+    """
+    Find how far an execution is, and what comes next.
+
+    Args:
+        workflow: The version that it keeps.
+        effects: Makes its steps.
+        execution: The execution.
+        progress: How far its steps are.
+        with_inputs: Also find what its steps are given.
+        finished: The items of its loops that need no second look. With it, their steps are not among those shown.
+
+    """
+    walk = _Walk(workflow, effects, progress, with_inputs=with_inputs, finished=finished)
     params = dict(execution.input)
     with suppress(_Stopped):
         walk.block(workflow.block, {"params": params, "steps": {}, "data": params}, _Place())
@@ -118,10 +135,30 @@ def way_of(
     return Way(route, tuple(shown), walk.inputs)
 
 
+class FinishedItem(NamedTuple):
+    """An item of a loop whose steps are all done. What is done stays done, so that its way is found once."""
+
+    #: What it put out.
+    data: Any
+    reached: tuple[EngineStep, ...]
+
+
+#: By the name of the loop with its number: `each[3]`. Without them, each step of a long loop looked at all the steps before it.
+FinishedItems = dict[str, FinishedItem]
+
+
 class _Walk:
-    def __init__(self, workflow: Workflow, effects: Effects, progress: Progress, *, with_inputs: bool) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        effects: Effects,
+        progress: Progress,
+        *,
+        with_inputs: bool,
+        finished: FinishedItems | None,
+    ) -> None:
         self._workflow, self._effects, self._progress = workflow, effects, progress
-        self._with_inputs = with_inputs
+        self._with_inputs, self._finished = with_inputs, finished
         self.inputs: dict[str, Any] = {}
         self.reached: list[EngineStep] = []
         self.open: list[EngineStep] = []
@@ -131,7 +168,7 @@ class _Walk:
         self._catches: list[Catch] = []
         pivots = {step.id for step in workflow.steps() if isinstance(step.does, Call) and step.does.pivot}
         # From the progress, not from the way: a branch that nothing waits for may be older than the pivot.
-        self._is_past_pivot = any(
+        self._is_past_pivot = bool(pivots) and any(
             row.state is Known.DONE and direction is Direction.ACT and step_of(name) in pivots
             for (name, direction), row in progress.items()
         )
@@ -243,13 +280,29 @@ class _Walk:
         with self._shown_around(step, place):
             items = self._items(step, loop, scope, place)
             return [
-                self.block(
-                    loop.block,
+                self._item(
+                    step,
+                    loop,
                     {**scope, loop.each: item, "data": item},
                     place._replace(items=f"{place.items}[{number}]"),
-                )["data"]
+                )
                 for number, item in enumerate(items)
             ]
+
+    def _item(self, step: Step, loop: Loop, scope: Scope, place: _Place) -> Any:
+        """Go through the steps for one item, unless all of them are known to be done."""
+        name = place.name(step.id)
+        known = self._finished.get(name) if self._finished is not None else None
+        if known is not None:
+            self.reached += known.reached
+            return known.data
+        before = len(self.reached)
+        data = self.block(loop.block, scope, place)["data"]
+        reached = tuple(self.reached[before:])
+        # One that failed and was handled may be retried, and a branch that nothing waits for may go on.
+        if self._finished is not None and all(self._is_done(each) for each in reached):
+            self._finished[name] = FinishedItem(data, reached)
+        return data
 
     def _items(self, step: Step, loop: Loop, scope: Scope, place: _Place) -> list[Any]:
         try:
@@ -334,6 +387,10 @@ class _Walk:
 
     def _is_caught(self, error: StepError) -> bool:
         return any(_takes(catch, error) for catch in self._catches)
+
+    def _is_done(self, step: EngineStep) -> bool:
+        known = self._progress.get((step.name, Direction.ACT))
+        return known is not None and known.state is Known.DONE
 
     def _is_at_work(self, step: EngineStep) -> bool:
         known = self._progress.get((step.name, Direction.ACT))
