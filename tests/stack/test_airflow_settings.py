@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from crossdock.core.errors import Terminal
 from crossdock.stack import starts
-from crossdock.stack.airflow import airflow_environment, database_connection, write_files
+from crossdock.stack.airflow import airflow_environment, database_connection, new_logins, write_files
 from crossdock.stack.ports import PREFERRED
 from crossdock.stack.secrets import load_secrets
 
@@ -84,25 +84,38 @@ def test_a_proxy_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> No
     assert airflow_environment(PREFERRED, load_secrets())["NO_PROXY"] == "intern.example,127.0.0.1,localhost"
 
 
-def test_a_colleague_gets_a_login_and_keeps_the_password(stack_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_colleague_gets_a_login_and_keeps_it(stack_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it, a team shares `admin`, and the audit trail says nothing of who did what."""
-    monkeypatch.setenv("HUB_LOGINS", "ada:user, ben:op,admin:viewer")
-    write_files(load_secrets())
-    first = json.loads((stack_home / "airflow-passwords.json").read_text())
-    write_files(load_secrets())
 
-    users = airflow_environment(PREFERRED, load_secrets())["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"]
-    assert set(users.split(",")) == {"ada:user", "ben:op", "admin:admin", "otto:op", "vera:viewer"}
-    assert json.loads((stack_home / "airflow-passwords.json").read_text()) == first
-    assert set(first) == {"ada", "ben", "admin", "otto", "vera"}
-    assert all(len(password) >= 24 for password in first.values())
+    def started() -> tuple[set[str], dict[str, str]]:
+        write_files(load_secrets())
+        users = airflow_environment(PREFERRED, load_secrets())["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"]
+        return set(users.split(",")), json.loads((stack_home / "airflow-passwords.json").read_text())
+
+    ours = {"admin:admin", "otto:op", "vera:viewer"}
+    monkeypatch.setenv("HUB_LOGINS", "ada:user, ben:op")
+    assert new_logins() == ["ada", "ben"]
+    users, passwords = started()
+    assert new_logins() == []
+    assert users == {"ada:user", "ben:op", *ours}
+    assert all(len(passwords[name]) >= 24 for name in ("ada", "ben", "admin", "otto", "vera"))
+
+    # Whoever starts it from another shell has not heard of her.
+    monkeypatch.delenv("HUB_LOGINS")
+    assert (new_logins(), started()) == ([], (users, passwords))
+
+    monkeypatch.setenv("HUB_LOGINS", "ben:viewer")
+    assert new_logins() == ["ada", "ben"]
+    assert started() == ({"ben:viewer", *ours}, passwords)
 
 
-@pytest.mark.parametrize("logins", ["ada", "ada:boss", "ada:user:team", ":user", "a da:user"])
+@pytest.mark.parametrize(
+    "logins", ["ada", "ada:boss", "ada:user:team", ":user", "a da:user", "admin:viewer", "ada:op,ada:user"]
+)
 def test_a_login_without_a_role_is_refused(logins: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUB_LOGINS", logins)
 
-    with pytest.raises(Terminal, match="expected NAME:ROLE"):
+    with pytest.raises(Terminal, match=r"expected NAME:ROLE|is there already"):
         airflow_environment(PREFERRED, load_secrets())
 
 

@@ -114,7 +114,7 @@ class Saga(RuleBasedStateMachine):
         self._move(outcome)
 
     def _move(self, outcome: Outcome) -> None:
-        move = next_move(self.flow, self.execution, self.progress, self.execution.read_at)
+        move = next_move(self.flow, self.execution, self.progress)
         match move:
             case Try(step=step, direction=direction):
                 self._note_passed_over(step.name, direction)
@@ -185,9 +185,7 @@ class Saga(RuleBasedStateMachine):
             if self.execution.waits_for is not None:
                 self.a_person_looks_it_up(retries=True)
             self._move(Outcome(True, StepState.DONE))
-            if self.execution.state in ENDED and isinstance(
-                next_move(self.flow, self.execution, self.progress, self.execution.read_at), Rest
-            ):
+            if self.execution.state in ENDED and isinstance(next_move(self.flow, self.execution, self.progress), Rest):
                 break
         else:
             raise AssertionError("it does not come to an end")

@@ -88,7 +88,7 @@ def resolve_attempt(
     attempt_id: Id,
     body: ResolveRequest,
 ) -> Response:
-    """Record what somebody saw in the system itself. To have the hub find out, repeat the action with its key instead."""
+    """Record what somebody saw in the system itself. To have the hub find out, repeat the request that made it, with its `Idempotency-Key`, instead."""
     return request.once(
         lambda: _document(service.resolve_by_person(store, attempt_id, body.outcome, body.reason, actor=caller.actor))
     )

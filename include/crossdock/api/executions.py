@@ -86,12 +86,12 @@ class StatusDocument(ExecutionDocument):
         description="Of one that is undone: the execution that took its place when it was retried, or its dead letter replayed."
     )
     asks: list[AskedDocument] = Field(description="What a person has to decide for it to go on.")
-    decided: list[DecidedDocument] = Field(description="What people have decided about it, oldest first.")
+    decided: list[DecidedDocument] = Field(description="What people have decided about it: the first 100.")
     cancelled_by: str | None = Field(
         description="Who cancelled it: a person, or `the workflow` itself where it came to a `cancel`; null if nobody did."
     )
     reason_given: str | None = Field(
-        description="Why a person had it cancelled, in their own words; masked for all but operators and administrators."
+        description="Why a person had it cancelled, in their own words; masked while it is undone, and for all but operators and administrators."
     )
     not_undone: list[str] = Field(
         description="Of one that is undone: the steps that wrote, and stay, because they have no `undo`."
@@ -142,6 +142,8 @@ def execution_status(
     """FAILED: a step has failed for good, and all is undone, or the execution waits for a person. It can be retried."""
     with store.transaction() as work:
         found = _status(work, execution_id)
+    if found.state is State.RUNNING:  # It is polled, and each look that shows something is in the audit trail.
+        return _without_person(found)
     shown = found.model_dump()
     return found if reveal(store, caller, f"execution/{execution_id}", shown, _PERSONAL) else _without_person(found)
 
@@ -221,7 +223,8 @@ def _without_person(document: StatusDocument) -> StatusDocument:
 
 def _status(work: Work, execution_id: str) -> StatusDocument:
     found = executions.status(work, flows(), execution_id)
-    about = decisions.find(work, about=execution_id, is_open=None)
+    asked = decisions.find(work, about=execution_id, is_open=True)
+    decided = decisions.find(work, about=execution_id, is_open=False)
     anew = executions.retried_as(work, found.execution)
     steps = [
         StepStatusDocument(
@@ -242,13 +245,10 @@ def _status(work: Work, execution_id: str) -> StatusDocument:
         retried_as=anew.execution_id if anew is not None else None,
         asks=[
             AskedDocument(decision_id=each.decision_id, question=each.question, choices=list(each.choices))
-            for each in about
-            if each.choice is None
+            for each in asked
         ],
         decided=[
-            DecidedDocument(**{name: getattr(each, name) for name in DecidedDocument.model_fields})
-            for each in about
-            if each.choice is not None
+            DecidedDocument(**{name: getattr(each, name) for name in DecidedDocument.model_fields}) for each in decided
         ],
         reason_given=engine.words_of_cancellation(work, found.execution),
         not_undone=list(found.not_undone),

@@ -58,7 +58,6 @@ def retrying_tasks(dag_id: str, dag_run_id: str, shard: str) -> list[RetryingTas
 
 
 def _find_retrying(dag_id: str, dag_run_id: str, shard: str) -> list[RetryingTask]:
-    number, divided, _ = shard.partition("/")
     return [
         RetryingTask(
             row.task_id,
@@ -68,7 +67,7 @@ def _find_retrying(dag_id: str, dag_run_id: str, shard: str) -> list[RetryingTas
             row.retry_reason,
             _next_try(row),
         )
-        for row in _rows(_retrying(dag_id, dag_run_id, int(number) - 1 if divided else None))
+        for row in _rows(_retrying(dag_id, dag_run_id, _map_index_of(shard)))
         # A task that was cleared had its tries, too; their end was no retry, and has no reason.
         if row.state == _WAITS or row.retry_reason
     ]
@@ -125,18 +124,24 @@ def _rows(query: Any) -> Sequence[Any]:
     return found
 
 
-def failed_tasks(dag_id: str, dag_run_id: str) -> list[FailedTask]:
+def failed_tasks(dag_id: str, dag_run_id: str, shard: str = "") -> list[FailedTask]:
     """
-    Find the failed tasks of a DAG run, in the order in which they ended.
+    Find the failed tasks of a DAG run, in the order in which they ended; of which *shard*, as `retrying_tasks`.
 
     Raises:
         AirflowUnavailable: Airflow's database does not answer.
 
     """
-    return lookups().ask_now(_WHAT, lambda: _find(dag_id, dag_run_id))
+    return lookups().ask_now(_WHAT, lambda: _find(dag_id, dag_run_id, _map_index_of(shard)))
 
 
-def _find(dag_id: str, dag_run_id: str) -> list[FailedTask]:
+def _map_index_of(shard: str) -> int | None:
+    """Find which of several tasks of one name are those of a shard: the first of `1/2` is 0; None where there are no shards."""
+    number, divided, _ = shard.partition("/")
+    return int(number) - 1 if divided else None
+
+
+def _find(dag_id: str, dag_run_id: str, map_index: int | None) -> list[FailedTask]:
     from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415  this room is imported by all of Airflow
     from airflow.models.xcom import XComModel  # noqa: PLC0415
     from airflow.utils.session import create_session  # noqa: PLC0415
@@ -145,6 +150,7 @@ def _find(dag_id: str, dag_run_id: str) -> list[FailedTask]:
     tasks = (
         select(TaskInstance.task_id, TaskInstance.map_index, TaskInstance.try_number)
         .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == dag_run_id, TaskInstance.state == "failed")
+        .where(*([TaskInstance.map_index.in_((-1, map_index))] if map_index is not None else []))
         .order_by(TaskInstance.end_date, TaskInstance.task_id, TaskInstance.map_index)
         .limit(_MOST)
     )

@@ -213,7 +213,7 @@ def _failed_of(run: Run) -> list[FailedTask]:
     if run.state is not RunState.FAILED or not (run.dag_id and run.dag_run_id):
         return []
     with suppress(AirflowUnavailable):
-        return failed_tasks(run.dag_id, run.dag_run_id)
+        return failed_tasks(run.dag_id, run.dag_run_id, run.shard)
     return []
 
 

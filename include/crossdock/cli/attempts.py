@@ -57,15 +57,14 @@ def list_attempts(
 
 def _advise(attempt: Mapping[str, Any]) -> None:
     """Say how the outcome of an attempt becomes known, whoever made its call."""
-    console.say("One that a step of an order or a workflow made, the step resolves, or asks: ./hub decisions list")
     console.say(
-        "One that a person made, the hub resolves when it is repeated, with the same key and the same input: "
-        f"./hub integration act {attempt['integration']} {attempt['action']} --key {attempt['key']} --input @FILE"
+        "A step of an order or a workflow finds out by itself, or asks a person: ./hub decisions list. Who made the call by "
+        "./hub integration act repeats the command that it printed, with its key and the same input: it has no second effect."
     )
     console.say(
-        f"Or look in {attempt['integration']} for its effect. If it is there: ./hub attempts resolve "
-        f"{attempt['attempt_id']} done --reason REASON. If it is not, refused or failed in place of done: then the key may be "
-        "used again."
+        f"Or look in {attempt['integration']} whether the effect is there. If it is: ./hub attempts resolve "
+        f"{attempt['attempt_id']} done --reason REASON. If it is not, the outcome is refused (the system said no) or failed "
+        "(the call did not arrive), and the same command sends it anew."
     )
 
 

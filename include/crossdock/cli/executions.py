@@ -26,6 +26,8 @@ __all__ = ["app"]
 ExecutionId = Annotated[str, typer.Argument(help="The ID, as ./hub workflow executions shows it.")]
 Reason = Annotated[str, typer.Option(help="Why. Kept in the audit trail.")]
 
+#: What stands for words that this user may not read, or not now.
+_MASK = "***"
 _LONGEST_WATCH_S = 3600.0
 #: Who cancelled an execution that came to a `cancel`, as the API says it.
 _BY_ITSELF = "the workflow"
@@ -193,11 +195,11 @@ def _show_status(found: dict[str, Any], *, as_json: bool, ends: bool = True) -> 
         ]
         title = f"{found['execution_id']}: {found['workflow_id']} version {found['version']} is {found['state']}"
         console.show_table(title, ("step", "state", "retries", "began", "why"), rows, empty="It has no step")
-        for decided in found["decided"]:
+        for decided in found.get("decided", ()):  # not in an answer that an older hub stored with its key
             console.show(
                 f"{decided['question']} {decided['choice']}: {decided['decided_by']}, {shown(decided['decided_at'])}"
             )
-        if found["reason_given"]:
+        if found.get("reason_given") not in (None, _MASK):
             console.show(found["reason_given"], heading="reason given ")
         if found["not_undone"]:
             console.show(f"Not undone, as they have no undo: {', '.join(found['not_undone'])}")

@@ -292,6 +292,6 @@ def _show(order: dict[str, Any], *, as_json: bool) -> None:
         show_books(order["books"])
     if order["waits_for"]:
         console.say(
-            f"It waits for a person. Once the cause is gone: ./hub order retry {order['order_id']} --reason REASON. "
-            f"If you looked it up: ./hub order resolve {order['order_id']} --outcome done --reason REASON, or refused or failed"
+            f"It waits for a person. The question and its choices: ./hub decisions list --about {order['order_id']}. Once the "
+            f"cause is gone: ./hub order retry {order['order_id']} --reason REASON"
         )

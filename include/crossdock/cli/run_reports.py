@@ -88,14 +88,15 @@ def show_run(run: Run, *, airflow_url: str | None = None) -> None:
 
 def _show_failure(run: Run, airflow_url: str | None) -> None:
     """Show why a run failed, what of it is not loaded, and where the logs of its tasks are."""
-    if run["error"]:
+    tasks = run.get("failed_tasks", ())
+    if run["error"] and not tasks:
         console.error(run["error"])
     if run["state"] != "failed":
         return
-    for task in run.get("failed_tasks", ()):
+    for task in tasks:
         console.error(failed(task))
     if (unloaded := run.get("landed", 0) - run["counts"]["read"]) > 0:
-        console.say(f"{counted(unloaded, 'more record')} had come, and nothing of that is loaded.")
+        console.say(f"{counted(unloaded, 'more record')} had been read, and not loaded.")
     if airflow_url and run["dag_id"] and run["dag_run_id"]:
         console.say(f"Its tasks and their logs: {airflow_url}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'])}")
 

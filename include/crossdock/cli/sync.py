@@ -93,7 +93,7 @@ def _sync(name: str, request: dict[str, Any], *, watch: bool, wait: bool, as_jso
         console.show_json(documents[0] if len(begun) == 1 else documents)
     else:
         for run in begun:
-            run_reports.show_run(run)
+            run_reports.show_run(run, airflow_url=api.url)
     ends = {exit_of(run) for run in begun}
     # The worst outcome of the shards is the outcome of the whole.
     ended = next(end for end in (Exit.PERSON_NEEDED, Exit.FAILED, Exit.PARTIAL, Exit.DONE) if end in ends)

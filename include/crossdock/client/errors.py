@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from crossdock.core.errors import HubError
@@ -36,6 +36,15 @@ class PartMissing(StackError):
         self.wrong = dict(wrong)
         which = " and ".join(f"{part}, which {what}" for part, what in wrong.items())
         super().__init__(f"This command needs {which}. Start what is missing with: ./hub up")
+
+
+class LoginsChanged(StackError):
+    """HUB_LOGINS names other people than those who may log in to the running stack."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The logins of {', '.join(names)} change when Airflow is started anew: ./hub down, then ./hub up"
+        )
 
 
 class AnotherShop(StackError):

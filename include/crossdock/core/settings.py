@@ -208,9 +208,10 @@ class Settings(BaseSettings):
     #: Airflow's simple auth manager has no developer role: these users (names, separated by commas) have it.
     developers: str = ""
 
-    #: More people who may log in to a local stack, with their roles: `ada:user,ben:op`. The roles are viewer, user, op and admin.
-    #: Their passwords are in `.hub/airflow-passwords.json`. Empty by default: `admin`, `otto` (op) and `vera` (viewer).
-    logins: str = ""
+    #: People who may log in to a local stack beside `admin`, `otto` (op) and `vera` (viewer), with their roles: `ada:user,ben:op`. The
+    #: roles are viewer, user, op and admin. The next start of Airflow makes the logins, and they stay until it is set anew; the
+    #: passwords are in `.hub/airflow-passwords.json`.
+    logins: str | None = None
 
     @field_validator("streams")
     @classmethod
@@ -226,12 +227,17 @@ class Settings(BaseSettings):
 
     @field_validator("logins")
     @classmethod
-    def _refuse_no_login(cls, logins: str) -> str:
-        for login in filter(None, map(str.strip, logins.split(","))):
+    def _refuse_no_login(cls, logins: str | None) -> str | None:
+        names = {"admin", "otto", "vera"}
+        for login in filter(None, map(str.strip, (logins or "").split(","))):
             if not _LOGIN.fullmatch(login):
                 raise ValueError(
                     f"{login!r} is not a login (expected NAME:ROLE, such as ada:user; roles: viewer, user, op, admin)"
                 )
+            name = login.partition(":")[0]
+            if name in names:
+                raise ValueError(f"{name} is there already: name each login once, and none of admin, otto and vera")
+            names.add(name)
         return logins
 
     @field_validator("clean_up_schedule", "order_schedule")
@@ -261,8 +267,10 @@ class Settings(BaseSettings):
         return frozenset(name.strip() for name in self.developers.split(",") if name.strip())
 
     @property
-    def roles_of_logins(self) -> dict[str, str]:
-        """Map the name of each further person to the role at Airflow."""
+    def roles_of_logins(self) -> dict[str, str] | None:
+        """Map the name of each further person to the role at Airflow; None where nothing is said of them."""
+        if self.logins is None:
+            return None
         logins = (login.strip().partition(":") for login in self.logins.split(",") if login.strip())
         return {name: role for name, _, role in logins}
 

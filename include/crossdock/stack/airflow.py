@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 MIGRATION = "airflow-migrate"
 #: Our name of each process → its name in /monitor/health.
 _HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
-#: User → role, from most to least permissions; `HUB_LOGINS` adds to them.
+#: User → role, from most to least permissions; HUB_LOGINS adds to them.
 PEOPLE = {"admin": "admin", "otto": "op", "vera": "viewer"}
 
 #: On a machine with twenty times the work that it can do. A process that dies is noticed at once.
@@ -141,10 +141,12 @@ def write_files(secrets: Secrets) -> None:
     make_private_folder(airflow_home())
     warm_up = airflow_home() / "config" / "airflow_local_settings.py"
     warm_up.write_text("from crossdock.app.airflow.warm_up import *  # noqa\n")
-    known = read_json(_passwords_file()) or {}
-    # A person keeps the password; one who is not named any more loses it.
-    more = {name: known.get(name) or token_urlsafe(18) for name in _people() if name not in PEOPLE}
-    write_json(_passwords_file(), {**{name: getattr(secrets, f"{name}_password") for name in PEOPLE}, **more})
+    people, known = _people(), read_json(_passwords_file()) or {}
+    write_json(_logins_file(), {name: role for name, role in people.items() if name not in PEOPLE})
+    # Passwords stay: a process of before still knows their people, and Airflow writes into its log those that it has to make up.
+    more = {name: token_urlsafe(18) for name in people if name not in known}
+    ours = {name: getattr(secrets, f"{name}_password") for name in PEOPLE}
+    write_json(_passwords_file(), {**more, **known, **ours})
 
 
 def migrate_metadata(server: PostgresServer, environment: Mapping[str, str]) -> Callable[[], None]:
@@ -232,11 +234,23 @@ def _airflow(*words: str) -> list[str]:
     return [sys.executable, "-P", "-m", "airflow", *words]
 
 
+def new_logins() -> list[str]:
+    """Name the people of HUB_LOGINS who cannot log in before Airflow is started anew, and those who still can."""
+    logins = read_json(_logins_file()) or {}
+    wanted = {name: role for name, role in _people().items() if name not in PEOPLE}
+    return sorted(name for name in {*wanted, *logins} if wanted.get(name) != logins.get(name))
+
+
 def _people() -> dict[str, str]:
-    """Map each person who may log in to the role; nobody else becomes one of ours."""
+    """Map each person who may log in to the role: ours, and those of HUB_LOGINS, or as it was at the last start."""
     from crossdock.core.settings import read_settings  # noqa: PLC0415  pydantic: only a start needs it
 
-    return {**read_settings().roles_of_logins, **PEOPLE}
+    more = read_settings().roles_of_logins
+    return {**PEOPLE, **((read_json(_logins_file()) or {}) if more is None else more)}
+
+
+def _logins_file() -> Path:
+    return home() / "logins.json"
 
 
 def _passwords_file() -> Path:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from crossdock.client import proof
 from crossdock.client.airflow import AirflowApi
-from crossdock.client.errors import AnotherShop, NotReady, StackError
+from crossdock.client.errors import AnotherShop, LoginsChanged, NotReady, StackError
 from crossdock.core.paths import path_of
 from crossdock.observability import restarts
 from crossdock.stack import airflow, mail_systems, ports, processes, starting, starts, supervisor, turns
@@ -137,6 +137,7 @@ def up(*, progress: Progress, shop: Sequence[str] | None = None) -> Stack:
     Raises:
         StackError: The message has the reason and what to do. Running again is safe.
         AnotherShop: The sandbox is running, with another shop than *shop*.
+        LoginsChanged: Airflow is running, with other logins than HUB_LOGINS names.
         Terminal: a setting has an old name or an invalid value, or names a stream or a rule that does not exist.
 
     """
@@ -178,6 +179,8 @@ def _start_what_is_not(sound: dict[str, ProcessRecord], progress: Progress) -> S
     if sound.keys() >= set(NAMES):
         stack = Stack(ports.saved())
         progress(f"The stack is already running: {stack.airflow_url}")
+        if names := airflow.new_logins():
+            raise LoginsChanged(names)
         _remove_stale_dags(stack.api(), progress)
         return stack
     if not sound.keys() & set(starts.NAMES):

@@ -92,7 +92,8 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         rows = engine.steps_of(work, execution_id)
         runs = engine.runs_of(work, execution_id)
         dead = dead_letters.last_of_subject(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, execution_id)
-        asked = decisions.find(work, about=execution_id, is_open=None)
+        asked = decisions.find(work, about=execution_id, limit=1)
+        decided = decisions.find(work, about=execution_id, is_open=False)
         words = service.words_of_cancellation(work, found.execution)
         deployed = repository.deployments(work, [found.workflow_id])
     of = found.execution
@@ -116,8 +117,8 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         # Its task `begin` has not said so yet, or did.
         dag_run=(workflow_dag(found.workflow_id), found.run_id) if runs or of.driver is Driver.DAG else None,
         dead_letter=dead.dead_letter_id if dead else None,
-        decides_about=_decides_about(of, has_question=any(each.choice is None for each in asked)),
-        decided=[each for each in asked if each.choice is not None],
+        decides_about=_decides_about(of, has_question=bool(asked)),
+        decided=decided,
         reason_given=words if is_shown else None,
         deployed=deployed[0].version if deployed else None,
         may_cancel=of.state not in (ExecutionState.UNDOING, ExecutionState.UNDONE),

@@ -176,7 +176,7 @@ def _failure_of(
     if dag_id and dag_run_id and state not in _WELL:
         try:
             if state is not RunState.RUNNING:
-                failed = failed_tasks(dag_id, dag_run_id)
+                failed = failed_tasks(dag_id, dag_run_id, shard)
             if state in (None, RunState.RUNNING):
                 retrying = retrying_tasks(dag_id, dag_run_id, shard)
         except AirflowUnavailable:

@@ -15,6 +15,7 @@ from crossdock.workflows.model import (
     Execution,
     ExecutionState,
     Flow,
+    Memo,
     Progress,
     Route,
     Step,
@@ -78,7 +79,11 @@ Move = Try | Skip | TurnBack | Finish | AskPerson | Rest
 
 
 def next_move(
-    flow: Flow, execution: Execution, progress: Progress, now: datetime, within: Container[str] | None = None
+    flow: Flow,
+    execution: Execution,
+    progress: Progress,
+    within: Container[str] | None = None,
+    memo: Memo | None = None,
 ) -> Move:
     """
     Choose the next move of *execution*. Of steps that do not wait for each other, those *within* come first.
@@ -89,14 +94,15 @@ def next_move(
     if execution.waits_for is not None:
         return Rest()
     if execution.state is ExecutionState.UNDOING:
-        return _backward(flow.route(execution, progress), progress)
+        return _backward(flow.route(execution, progress, memo), progress)
     if execution.state is not ExecutionState.UNDONE and execution.cancelled_by is not None:
         return TurnBack(f"cancelled by {execution.cancelled_by}", execution.cancelled_by)
     if execution.state in ENDED:
         return Rest()
-    route = flow.route(execution, progress)
+    route = flow.route(execution, progress, memo)
     if route.cancelled is not None:
         return TurnBack(route.cancelled, CANCELLED_BY_FLOW)
+    now = execution.read_at
     moves = [_forward(flow, execution, step, progress.get((step.name, Direction.ACT)), now) for step in route.next]
     return _most_urgent(moves, now, within) if moves else Finish(ExecutionState.COMPLETED)
 

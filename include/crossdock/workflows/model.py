@@ -197,7 +197,7 @@ class StepCall:
     #: The database's clock.
     now: datetime
     #: Shared by the steps that one process makes in a row, for what they read that never changes.
-    memo: dict[str, Any]
+    memo: Memo
     #: Raises StepReplaced if another process has taken the step over: call it in the transaction before something is sent.
     refuse_replaced: Callable[[Work], None]
 
@@ -315,8 +315,13 @@ class Flow(Protocol):
     def on_change(self) -> Callable[[Work, Execution, Change], None]:
         """Give what runs in the transaction that records a change, for what belongs to it: events, the subject's own state."""
 
-    def route(self, execution: Execution, progress: Progress) -> Route:
-        """Find the way. A pure function: with the same progress, the same steps."""
+    def route(self, execution: Execution, progress: Progress, memo: Memo | None = None) -> Route:
+        """
+        Find the way. A pure function: with the same progress, the same steps.
+
+        In *memo* it may keep what need not be found twice while one caller moves the execution. A caller whose transaction was
+        rolled back begins with another one.
+        """
 
     def about(self, execution: Execution) -> str:
         """Name the execution as the commands that a person has for it do."""
@@ -353,7 +358,7 @@ class FixedFlow:
                     f"{self.name}: {step.name} is {step.kind}; steps before the pivot are compensatable, steps after it retriable"
                 )
 
-    def route(self, _execution: Execution, progress: Progress) -> Route:
+    def route(self, _execution: Execution, progress: Progress, _memo: Memo | None = None) -> Route:
         """Go on with the first step that is not done."""
         left = (step for step in self.steps if not is_done(progress, step))
         return Route(self.steps, tuple(islice(left, 1)))
@@ -419,6 +424,8 @@ def key_of(execution_id: str, step: str, direction: Direction) -> str:
 
 
 Progress = Mapping[tuple[str, Direction], StepProgress]
+#: Name → what one caller has found out while it moves an execution on.
+Memo = dict[str, Any]
 
 
 def next_try(before: StepProgress | None, step: str, direction: Direction, key: str, now: datetime) -> StepProgress:

@@ -39,6 +39,7 @@ from crossdock.workflows.model import (
     Finished,
     Flow,
     InHub,
+    Memo,
     NeedsPerson,
     Outside,
     Postponed,
@@ -464,7 +465,7 @@ class _Seen:
     """What a step is given of those before it."""
 
     progress: Progress
-    memo: dict[str, Any]
+    memo: Memo
 
 
 @dataclass(frozen=True)
@@ -475,7 +476,7 @@ class _Bounds:
     within: Container[str] | None
     undoes: bool
     #: As of `StepCall`.
-    memo: dict[str, Any] = field(default_factory=dict)
+    memo: Memo = field(default_factory=dict)
 
     def exclude(self, execution: Execution, move: Move) -> bool:
         if self.driver not in (None, execution.driver):
@@ -521,7 +522,7 @@ def _move(
     work: Work, flow: Flow, execution: Execution, progress: Progress, bounds: _Bounds
 ) -> tuple[Execution, _Move | None]:
     """Make the next move, or open the try of a call; return None for the move if there is nothing to do now."""
-    move = next_move(flow, execution, progress, execution.read_at, bounds.within)
+    move = next_move(flow, execution, progress, bounds.within, bounds.memo)
     if bounds.exclude(execution, move):
         return execution, None
     match move:

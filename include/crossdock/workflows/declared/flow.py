@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from threading import Lock
 
 import msgspec
 
@@ -12,7 +11,6 @@ from crossdock.db.database import Work
 from crossdock.events import store as event_store
 from crossdock.events.event_type import EventType
 from crossdock.events.model import NewEvent
-from crossdock.integrations.actions.model import Document
 from crossdock.workflows import repository
 from crossdock.workflows.declared.effects import Effects
 from crossdock.workflows.declared.events import (
@@ -31,6 +29,7 @@ from crossdock.workflows.model import (
     Execution,
     ExecutionState,
     Finished,
+    Memo,
     NeedsPerson,
     Progress,
     Route,
@@ -39,6 +38,8 @@ from crossdock.workflows.model import (
 )
 
 _PREFIX = "workflow."
+#: The name of the finished items in a memo.
+_FINISHED = "finished items"
 
 
 def flow_name(workflow_id: str, version: int) -> str:
@@ -52,34 +53,12 @@ def version_in(flow: str) -> tuple[str, int] | None:
     return (workflow_id, int(version)) if flow.startswith(_PREFIX) and version.isdigit() else None
 
 
-class _Finished:
-    """The items of loops that need no second look, of the executions of one flow that were moved last."""
-
-    _MOST = 4
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._known: dict[str, tuple[Document, FinishedItems]] = {}
-
-    def items_of(self, execution: Execution) -> FinishedItems:
-        """Find those of an execution; none that were found with other params."""
-        with self._lock:
-            given, items = self._known.pop(execution.execution_id, (execution.input, {}))
-            if given != execution.input:
-                items = {}
-            self._known[execution.execution_id] = (execution.input, items)
-            if len(self._known) > self._MOST:
-                del self._known[next(iter(self._known))]
-            return items
-
-
 @dataclass(frozen=True)
 class DeclaredFlow:
     """One version of a declared workflow."""
 
     workflow: Workflow
     effects: Effects
-    _finished: _Finished = field(default_factory=_Finished, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -94,10 +73,19 @@ class DeclaredFlow:
         """Find how far each step is; *with_inputs*, also what it is given."""
         return way_of(self.workflow, self.effects, execution, progress, with_inputs=with_inputs)
 
-    def route(self, execution: Execution, progress: Progress) -> Route:
-        return way_of(
-            self.workflow, self.effects, execution, progress, finished=self._finished.items_of(execution)
-        ).route
+    def route(self, execution: Execution, progress: Progress, memo: Memo | None = None) -> Route:
+        finished = self._finished_items(execution, memo) if memo is not None else None
+        return way_of(self.workflow, self.effects, execution, progress, finished=finished).route
+
+    def _finished_items(self, execution: Execution, memo: Memo) -> FinishedItems:
+        """Find the items of loops that need no second look: those that were found with this version and these params."""
+        made_for = (self.name, msgspec.json.encode(execution.input))
+        known, items = memo.get(_FINISHED, (made_for, {}))
+        if known != made_for:
+            items = {}
+        memo[_FINISHED] = (made_for, items)
+        found: FinishedItems = items
+        return found
 
     def about(self, execution: Execution) -> str:
         return execution.execution_id

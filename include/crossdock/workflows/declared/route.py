@@ -1,7 +1,8 @@
 """
 The way of an execution through a declared workflow: its definition, read against how far its steps are.
 
-Nothing is kept of it: with the same definition and the same progress it is the same way, so any process can go on.
+With the same definition and the same progress it is the same way, so any process can go on. Only while one caller moves an
+execution, the items of its loops that are done are looked at once.
 What a condition, a list or a case says is evaluated anew each time; all that could say something else the second time
 (calls, waits, answers of people) is a step of the engine, whose output is read from its progress.
 """
@@ -136,7 +137,7 @@ def way_of(
 
 
 class FinishedItem(NamedTuple):
-    """An item of a loop whose steps are all done. What is done stays done, so that its way is found once."""
+    """An item of a loop whose steps are all done: what is done stays done."""
 
     #: What it put out.
     data: Any
@@ -299,8 +300,8 @@ class _Walk:
         before = len(self.reached)
         data = self.block(loop.block, scope, place)["data"]
         reached = tuple(self.reached[before:])
-        # One that failed and was handled may be retried, and a branch that nothing waits for may go on.
-        if self._finished is not None and all(self._is_done(each) for each in reached):
+        # One that failed and was handled may be retried, a branch that nothing waits for may go on, or have come to a `cancel`.
+        if self._finished is not None and self.cancelled is None and all(self._is_done(each) for each in reached):
             self._finished[name] = FinishedItem(data, reached)
         return data
 
