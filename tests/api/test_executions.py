@@ -290,6 +290,23 @@ class TestFailed:
         assert shown["reason_given"] == "Ada called"
         assert query(store, "SELECT count(*) FROM audit_entry WHERE act = 'personal_data.reveal'") == [(1,)]
 
+    def test_a_question_is_shown_however_many_were_decided_before(self, api: TestClient, store: Store) -> None:
+        """`execute --wait` would never stop at it."""
+        deployed(api, ASKS)
+        execution_id = executed(api).json()["execution_id"]
+        query(
+            store,
+            "INSERT INTO decision (kind, subject, about, question, choices, role, opened_at, choice, decided_by, decided_at)"
+            " SELECT 'workflow', n::text, %s, 'Before?', ARRAY['yes'], 'user', now(), 'yes', 'airflow:ada', now()"
+            " FROM generate_series(1, 101) AS n RETURNING 1",
+            execution_id,
+        )
+        engine.advance(store, flows_of(Systems(), parsed(ASKS)), execution_id)
+        status = api.get(f"/v1/executions/{execution_id}/status").json()
+
+        assert [each["question"] for each in status["asks"]] == ["Look a customer up: Now?"]
+        assert len(status["decided"]) == 100
+
     def test_what_people_decided_about_it_stays_with_it(self, api: TestClient, store: Store) -> None:
         deployed(api, ASKS)
         execution_id = executed(api).json()["execution_id"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from crossdock.cli import consent, console
 from crossdock.db.database import Store
+from crossdock.integrations.attempts import repository as attempts
+from crossdock.integrations.attempts.model import Write
 from crossdock.sync.quarantine import service as quarantine_service
 from tests.cli.conftest import Hub
 from tests.events.dead_letters.test_service import dead
@@ -268,6 +271,18 @@ def test_a_list_that_is_cut_says_so(hub: Hub, store: Store) -> None:
 )
 def test_every_list_says_whether_there_are_more(hub: Hub, words: list[str]) -> None:
     assert hub(*words, "--json").document["has_more"] is False
+
+
+def test_the_advice_on_an_unknown_outcome_makes_no_second_call(hub: Hub, store: Store) -> None:
+    """The listed key is not the one that a person gave: a command with it, as it was named here, had another effect."""
+    refund = Write(integration="stripe", action="refund", key="f00d" * 16, method="POST", path="/v1/refunds")
+    with store.transaction() as work:
+        attempt, _ = attempts.begin(work, refund, longest=timedelta(0))
+
+    shown = hub("attempts", "list").text
+
+    assert f"./hub attempts resolve {attempt.attempt_id} done --reason" in shown
+    assert "--key" not in shown
 
 
 def test_ctrl_c_stops_a_replay(hub: Hub, store: Store, hub_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
