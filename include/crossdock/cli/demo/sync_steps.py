@@ -27,8 +27,8 @@ _STREAMS = {
     "commercetools.orders": "orders",
     "commercetools.inventory": "inventory",
 }
-_INVENTORY = "commercetools.inventory"
-_DAG = sync_dag(_INVENTORY)
+INVENTORY = "commercetools.inventory"
+_DAG = sync_dag(INVENTORY)
 
 
 class SyncSteps:
@@ -81,9 +81,9 @@ class SyncSteps:
             raise DemoFailed("the hub has no stock level to spoil")
         self._bad = {"id": row["id"], "sku": row["sku"]}
         self._sandbox.set_fields("inventory", row["id"], {"quantityOnStock": 5, "availableQuantity": 25})
-        run = self._run.sync(_INVENTORY, {"keys": [row["sku"]]}, bar)
+        run = self._run.sync(INVENTORY, {"keys": [row["sku"]]}, bar)
         expect(run["state"] == "partial", f"the run ended as {run['state']}", look_at(run))
-        items = self._hub.pages("/quarantine", "items", stream=_INVENTORY)
+        items = self._hub.pages("/quarantine", "items", stream=INVENTORY)
         item = next(item for item in items if item["record_id"] == row["id"])
         self._bad["item"] = item["item_id"]
         failure = item["failures"][0]
@@ -111,15 +111,15 @@ class SyncSteps:
 
     def delta(self, bar: Bar) -> str:
         moved = self._sandbox.live(stock_moves=25)["inventory"]
-        run = self._run.sync(_INVENTORY, {}, bar)
+        run = self._run.sync(INVENTORY, {}, bar)
         expect_in_hub(self._store, StockLevel.schema, _SYSTEM, moved, look_at(run))
         return f"{len(moved)} stock levels moved; {summary(run)}"
 
     def source_down(self, bar: Bar) -> str:
         self._requests_before = len(self._sandbox.requests())
         self._sandbox.break_down("*", [{"status": 503}], repeat=True)
-        self._failed_dag_run = dag_runs.trigger(self._api, _INVENTORY, {})
-        state, (run,) = dag_runs.follow(self._api, _INVENTORY, self._failed_dag_run, bar.update)
+        self._failed_dag_run = dag_runs.trigger(self._api, INVENTORY, {})
+        state, (run,) = dag_runs.follow(self._api, INVENTORY, self._failed_dag_run, bar.update)
         expect(state == "failed", f"the DAG run ended as {state}", look_at(run))
         tasks = {task["task_id"]: task["state"] for task in self._api.task_instances(_DAG, self._failed_dag_run)}
         expect(tasks.get("extract") == "failed", f"the tasks ended as {tasks}", look_at(run))
@@ -149,7 +149,7 @@ class SyncSteps:
         self._sandbox.heal()
         moved = self._sandbox.live(stock_moves=5)["inventory"]
         self._api.clear(_DAG, self._failed_dag_run)
-        state, (run,) = dag_runs.follow(self._api, _INVENTORY, self._failed_dag_run, bar.update)
+        state, (run,) = dag_runs.follow(self._api, INVENTORY, self._failed_dag_run, bar.update)
         expect(state == "success", f"the cleared DAG run ended as {state}", look_at(run))
         expect_in_hub(self._store, StockLevel.schema, _SYSTEM, moved, look_at(run))
         return f"the same DAG run succeeds; {summary(run)}"
