@@ -88,6 +88,7 @@ class TestDeploy:
         deployed(api)
 
         found = put(api, f"/v1/workflows/{ID}/deploy", {}).json()
+        assert api.get("/v1/workflows").json()["workflows"][0]["deployed"] == 1
         assert (found["state"], found["version"], found["dag_id"]) == ("ACTIVE", 1, "workflow_look_up")
         assert query(store, "SELECT act FROM audit_entry WHERE act = 'workflow.deploy'") == [("workflow.deploy",)]
         (snapshot,) = tmp_path.glob("workflows-*.json")

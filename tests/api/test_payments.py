@@ -120,6 +120,16 @@ def test_a_person_says_what_became_of_a_call(client: TestClient, post: Send, gat
     assert (said.status_code, said.json()["state"]) == (200, "authorised")
 
 
+def test_why_a_payment_stays_unknown_is_said(post: Send, gateways: Gateways) -> None:
+    """It said that the gateway did not answer, also where it was not asked: its circuit breaker was open."""
+    gateways.fault("alpha", {"reset": "after"}, repeat=True)
+    payment_id = post("/payments", ORDER).json()["payment_id"]
+    said = post(f"/payments/{payment_id}/resolve", {}).json()["detail"]
+
+    assert "its repetition failed: alpha is unavailable: no answer" in said
+    assert said.count("it is unknown whether") == 1
+
+
 def test_a_declined_payment_is_an_answer(post: Send) -> None:
     answer = post("/payments", ORDER | {"payment_method": "pm_declined"})
 

@@ -23,6 +23,8 @@ from crossdock.sync.dataset import Record
 from tests.api.conftest import Hub
 from tests.api.matrix import ROLES
 from tests.shop import query
+from tests.sync.quarantine.test_service import Triage
+from tests.sync.records import entry
 
 EMAIL = "ada.lovelace@example.test"
 CUSTOMER_CHANGED = Customer.schema.event_type
@@ -386,11 +388,15 @@ def test_an_operator_sees_a_personal_key_and_the_trail_does_not_have_it(hub: Hub
     assert EMAIL not in json.dumps(hub.call("GET", "/v1/audit?limit=20", "admin").json())
 
 
-def test_a_record_as_its_source_sent_it_is_masked_as_a_whole_where_its_dataset_has_personal_data() -> None:
-    """Sources have names of their own for fields, which no dataset declares."""
-    assert personal_data.fields_of_source("inventory") == frozenset()
-    assert {name: personal_data.fields_of_source(name) for name in ("orders", "customers", "crm")} == {
-        "orders": None,
-        "customers": None,
-        "crm": None,
-    }
+def test_a_record_as_its_source_sent_it_is_masked_as_a_whole(hub: Hub) -> None:
+    """Sources have names of their own, and send more than a dataset takes: here a stock level names who counted it."""
+    with hub.store() as store:
+        Triage(store).sync(entry(id="a", quantityOnStock=-3, countedBy=EMAIL))
+        ((item_id,),) = query(store, "SELECT item_id FROM quarantine_item WHERE record_id = 'a'")
+        seen = {name: hub.call("GET", f"/v1/quarantine/{item_id}", name) for name in ("vera", "dora", "otto")}
+        page = hub.call("GET", f"/pages/quarantine/{item_id}", "vera")
+        query(store, "DELETE FROM quarantine_item RETURNING 1")
+
+    assert [EMAIL in answer.text for answer in seen.values()] == [False, False, True]
+    assert seen["vera"].json()["failures"][0]["value"] == "-3, 9"
+    assert EMAIL not in page.text

@@ -42,7 +42,7 @@ def test_a_record_is_found_fixed_and_replayed(hub: Hub, in_triage: Store) -> Non
     assert (cause["items"], first["is_edited"]) == (2, False)
     assert "record" not in first, "a list is for every viewer, and a record may name a person"
     path = f"/v1/quarantine/{first['item_id']}"
-    assert hub.call("GET", path, "dora").json()["record"]["quantityOnStock"] == -3
+    assert hub.call("GET", path, "otto").json()["record"]["quantityOnStock"] == -3
 
     again = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": -1}}).json()
     edited = hub.call("PATCH", path, "otto", json={"changes": {"quantityOnStock": 5, "availableQuantity": 5}}).json()
@@ -72,6 +72,7 @@ def test_a_record_is_found_fixed_and_replayed(hub: Hub, in_triage: Store) -> Non
     assert query(in_triage, "SELECT quantity_on_stock FROM inventory WHERE id = 'a'") == [(5,)]
     acts = query(in_triage, "SELECT DISTINCT actor, act FROM audit_entry WHERE entry_id > %s ORDER BY act", before)
     assert [act for _, act in acts] == [
+        "personal_data.reveal",
         "quarantine.fix",
         "quarantine.replay: failed again",
         "quarantine.replay: replayed",

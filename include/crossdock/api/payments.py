@@ -29,7 +29,7 @@ from crossdock.commerce.payments.model import ANY_GATEWAY, Leg, Operation, Payme
 from crossdock.commerce.payments.service import Payments, Request
 from crossdock.core.money import CURRENCIES
 from crossdock.core.roles import Caller, Role
-from crossdock.db.database import Work
+from crossdock.db.database import Store, Work
 from crossdock.integrations.actions import service as actions
 from crossdock.integrations.actions.model import RefusedBy
 from crossdock.integrations.actions.service import OnDone
@@ -471,7 +471,7 @@ def resolve_payment(
     def effect(keep: Keep) -> None:
         payment = service.resolve(payments(caller), payment_id)
         if payment.is_unresolved:
-            raise _unknown(payment, "The gateway did not say what became of it")
+            raise _unknown(payment, _why_unresolved(store, payment))
         with store.transaction() as work:
             keep(work, _document(work, payment))
 
@@ -559,6 +559,14 @@ def _refuse_unfinished(payment: Payment, legs: Sequence[Leg]) -> None:
                 headers={"Retry-After": str(_RETRY_IN_S)},
                 payment_id=payment.payment_id,
             )
+
+
+def _why_unresolved(store: Store, payment: Payment) -> str:
+    """Say of each call without an outcome why it has none: its gateway did not answer, or could not be asked."""
+    with store.question() as work:
+        waiting = [leg for leg in repository.legs_of(work, payment.payment_id) if leg.is_unresolved]
+    causes = dict.fromkeys(leg.message.rstrip(".") for leg in waiting if leg.message)
+    return "; ".join(causes) or "The gateway did not say what became of it"
 
 
 def _unknown(payment: Payment, what: str) -> Problem:

@@ -283,9 +283,8 @@ def show_item(store: OpenStore, caller: Annotated[Caller, guard(Role.VIEWER)], i
     with store.transaction() as work:
         item = quarantine_repository.get(work, item_id)
         more = _more(work, item, caller)
-    fields = personal_data.fields_of_source(item.dataset)
     record, edited = quarantine_service.readable(item.raw), _edited(item)
-    if personal_data.reveal(store, caller, f"quarantine/{item_id}", [record, edited], fields):
+    if personal_data.reveal(store, caller, f"quarantine/{item_id}", [record, edited], personal_data.OF_SOURCE):
         failures = [FailureDocument(**msgspec.structs.asdict(failure)) for failure in item.failures]
         shown = {**_summary(item), "record_id": item.record_id, "record_key": item.record_key, "failures": failures}
         return ItemDocument(**shown, **more, record=record, edited=edited)
@@ -442,9 +441,11 @@ def _more(work: Work, item: Item, caller: Caller) -> dict[str, Any]:
 
 def _masked(item: Item, more: dict[str, Any]) -> ItemDocument:
     """Represent the item with its record, personal data masked."""
-    fields = personal_data.fields_of_source(item.dataset)
-    record = personal_data.masked(quarantine_service.readable(item.raw), fields)
-    return ItemDocument(**_summary(item), **more, record=record, edited=personal_data.masked(_edited(item), fields))
+    record, edited = (
+        personal_data.masked(each, personal_data.OF_SOURCE)
+        for each in (quarantine_service.readable(item.raw), _edited(item))
+    )
+    return ItemDocument(**_summary(item), **more, record=record, edited=edited)
 
 
 def _edited(item: Item) -> Any:

@@ -51,6 +51,12 @@ class VersionDocument(BaseModel):
     created_by: str
 
 
+class ListedWorkflowDocument(VersionDocument):
+    """The newest version of a workflow."""
+
+    deployed: int | None = Field(description="The version that is deployed; null if none is.")
+
+
 class WarningDocument(BaseModel):
     rule: Caution
     line: int
@@ -70,7 +76,7 @@ class WorkflowDocument(VersionDocument):
 
 
 class WorkflowsPage(BaseModel):
-    workflows: list[VersionDocument] = Field(description="The newest version of each.")
+    workflows: list[ListedWorkflowDocument] = Field(description="The newest version of each.")
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last.")
 
 
@@ -158,7 +164,14 @@ def list_workflows(
 ) -> WorkflowsPage:
     with store.transaction() as work:
         found = repository.newest(work, after=cursor or "", limit=limit + 1)
-    page = [_version(each) for each in found[:limit]]
+        deployed = {
+            each.workflow_id: each.version
+            for each in repository.deployments(work, [version.workflow_id for version in found])
+        }
+    page = [
+        ListedWorkflowDocument(**_version(each).model_dump(), deployed=deployed.get(each.workflow_id))
+        for each in found[:limit]
+    ]
     return WorkflowsPage(workflows=page, next_cursor=page[-1].workflow_id if len(found) > limit else None)
 
 

@@ -36,6 +36,9 @@ MASK = "***"
 Fields = frozenset[str] | None
 
 _NOTHING: frozenset[str] = frozenset()
+#: Of a record as its source sent it. Sources have names of their own, and send more than a dataset takes: a stock level may name
+#: who counted.
+OF_SOURCE: Fields = None
 #: As another system sent it; the address holds the sender's token.
 _OF_WEBHOOK = frozenset({"body", "confirm_url"})
 #: What people write in their own words about a record: it may name a customer. It is in the audit trail alone; elsewhere
@@ -63,15 +66,6 @@ def fields_of(dataset: str) -> Fields:
     """Name the personal fields of the records of *dataset*; None where they are not declared."""
     found = _datasets().get(dataset)
     return found.personal_fields if found else None
-
-
-def fields_of_source(dataset: str) -> Fields:
-    """
-    Name the personal fields of records of *dataset* as their source sends them.
-
-    Sources have names of their own: unless the dataset has no personal data at all, they are not known.
-    """
-    return _NOTHING if fields_of(dataset) == _NOTHING else None
 
 
 def fields_of_event(event_type: str) -> Fields:
@@ -224,10 +218,9 @@ def masked_failures(failures: Sequence[Failure], dataset: str) -> tuple[Failure,
 
 def masked_item(item: Item) -> Item:
     """Mask the personal data of an item of the quarantine, its record included."""
-    fields = fields_of_source(item.dataset)
     record_id = masked_id(item.record_id, item.record_key, item.dataset)
     raw, edited = (
-        None if of is None else _masked_json(of, fields, has_personal_id=record_id == MASK)
+        None if of is None else _masked_json(of, OF_SOURCE, has_personal_id=record_id == MASK)
         for of in (item.raw, item.edited)
     )
     return msgspec.structs.replace(

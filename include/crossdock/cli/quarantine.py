@@ -75,14 +75,15 @@ def list_items(
             "Open, by cause",
             ["stream", "cause", "items", "values", "what to do"],
             [[group["stream"], group["cause"], group["items"], _values(group), group["message"]] for group in groups],
-            empty="The quarantine is empty." if cause is None else f"No open item has the cause {cause}.",
+            empty="No item is open." if cause is None else f"No open item has the cause {cause}.",
         )
     console.show_table(
         f"Items ({state})",
-        ["item", "key", "version", "cause", "value", "seen"],
+        ["item", "state", "key", "version", "cause", "value", "seen"],
         [
             [
                 str(item["item_id"]),
+                item["state"],
                 item["record_key"] or item["record_id"],
                 item["version"],
                 item["cause"],

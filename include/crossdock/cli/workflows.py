@@ -181,11 +181,18 @@ def list_all(as_json: Json = False) -> None:
         console.show_json({"workflows": found})
         return
     rows = [
-        [each["workflow_id"], each["version"], each["title"], each["created_at"][:19], each["created_by"]]
+        [
+            each["workflow_id"],
+            each["version"],
+            str(each["deployed"] or "none"),
+            each["title"],
+            each["created_at"][:19],
+            each["created_by"],
+        ]
         for each in found
     ]
     empty = "There is no workflow yet. To add one: ./hub workflow add FILE"
-    console.show_table("Workflows", ("id", "version", "title", "added", "by"), rows, empty=empty)
+    console.show_table("Workflows", ("id", "newest", "deployed", "title", "added", "by"), rows, empty=empty)
 
 
 @app.command("diff")

@@ -49,7 +49,7 @@ class OutcomeUnknown(HubError):
     """
 
     def __init__(self, system: str, endpoint: str, cause: str) -> None:
-        self.system, self.endpoint = system, endpoint
+        self.system, self.endpoint, self.cause = system, endpoint, cause
         super().__init__(
             f"{system}: it is unknown whether {endpoint} had its effect: {cause}. Do not make another one before that is known"
         )

@@ -87,9 +87,8 @@ def item(request: Request, store: OpenStore, caller: Viewer, item_id: ItemId) ->
         steps = history_of(work, item_id)
     columns = _columns(found)
     editable, sources = _of_source(found)
-    fields = personal_data.fields_of_source(found.dataset)
     documents = [service.readable(document) for document in (found.raw, found.edited) if document]
-    is_shown = personal_data.reveal(store, caller, f"quarantine/{item_id}", documents, fields)
+    is_shown = personal_data.reveal(store, caller, f"quarantine/{item_id}", documents, personal_data.OF_SOURCE)
     text = _text_of(found)
     shown = found if is_shown else personal_data.masked_item(found)
     if mapped and not is_shown:

@@ -205,4 +205,4 @@ def _question(step: Step, known: StepProgress) -> str:
         return f"Nobody knows what became of {what}: {known.message}. Decide {StepState.DONE} if it had its effect"
     if known.state is StepState.WAITING:
         return f"{what} still waits: {known.message}. Look it up in the other system"
-    return f"{what} does not succeed: {known.message}. Remove the cause, then retry it"
+    return f"{what} does not succeed: {(known.message or '').rstrip('.')}. Remove the cause, then retry it"

@@ -76,6 +76,31 @@ def test_an_event_starts_the_workflow_with_the_params_that_its_trigger_gives(sto
     )
 
 
+def test_what_the_event_does_not_have_is_the_default(store: Store) -> None:
+    """It became null, which the param does not take: the workflow did not start."""
+    with_default = parsed(
+        """
+schema: crossdock.workflow/1
+id: restock
+version: 1
+title: T
+params: {sku: {type: string, minLength: 3}, supplier: {type: string, default: acme}}
+triggers: [{event: crossdock.stock.ran_out, with: {sku: event.subject, supplier: event.data.supply_channel}}]
+do:
+  - {id: keep, set: {sku: params.sku}}
+"""
+    )
+    with store.transaction() as work:
+        versions.add(work, with_default, "-", actor="dora")
+        versions.deploy(work, "restock", 1, actor="otto")
+    flows = flows_of(Systems(), with_default)
+    with store.transaction() as work:
+        WorkflowTriggers(flows).apply(work, [ran_out("SKU-1")])
+
+    (found,) = started(store, flows)
+    assert found.execution.input == {"sku": "SKU-1", "supplier": "acme"}
+
+
 def test_an_event_that_is_delivered_twice_starts_it_once(store: Store, flows: Flows) -> None:
     for _ in range(2):
         with store.transaction() as work:

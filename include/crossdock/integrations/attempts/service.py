@@ -123,7 +123,8 @@ def logged(
         _end(store, attempt, _outcome_of(error) if is_new else Outcome.UNKNOWN)
         if is_new:
             raise
-        raise _without_answer(attempt, f"its repetition failed: {error}") from error
+        cause = error.cause if isinstance(error, OutcomeUnknown) else error
+        raise _without_answer(attempt, f"its repetition failed: {cause}") from error
     failpoint("send.answered")
     with store.transaction() as work:
         resolution = None if is_new else Resolution.REPLAYED_KEY if rules else Resolution.GET

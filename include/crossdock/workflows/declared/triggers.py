@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from crossdock.core.errors import BadRequest
@@ -56,7 +56,7 @@ class WorkflowTriggers:
             seen, actor = {**seen, "data": seen["data"]["body"]}, _BY_WEBHOOK
         run_id = f"event__{event.id}"
         try:
-            params = mappings.mapped(dict(trigger.given), {"event": seen})
+            params = _given(workflow, mappings.mapped(dict(trigger.given), {"event": seen}))
             # An event waits for no run of a DAG.
             executions.execute(work, self._flows, workflow.id, params, run_id=run_id, driver=Driver.EVENTS, actor=actor)
         except BadRequest as error:
@@ -75,6 +75,15 @@ class WorkflowTriggers:
                 refused, source=SOURCE, subject=subject, time=event.time, event_id=subject
             )
             event_store.receive(work, said)
+
+
+def _given(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the event does not have, where there is a default for it."""
+    return {
+        name: value
+        for name, value in params.items()
+        if value is not None or "default" not in workflow.params.get(name, {})
+    }
 
 
 def document_of(event: Event) -> dict[str, Any]:
