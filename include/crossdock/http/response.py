@@ -43,7 +43,7 @@ _REASONS = ("message", "error_description", "detail", "error", "title")
 _ADVICE = {
     401: "Check the id and the secret of the connection",
     403: "Check the scope of the connection's credentials",
-    404: "Check the address and the project of the connection",
+    404: "Check the address of the connection, and what of it names an account or a project",
     **dict.fromkeys(range(300, 400), "Redirects are not followed: check the host of the connection"),
 }
 
