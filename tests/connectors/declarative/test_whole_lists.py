@@ -196,5 +196,6 @@ def test_the_versions_of_a_record_on_two_pages_are_loaded_one_after_the_other(
         systems = Systems(source=source, store=store, landing=Landing(str(tmp_path / "landing")))
         report = sync_all(replace(stream, batch_records=1), systems, PLAIN)
 
-    assert query(store, "SELECT count(*) FROM sync_batch WHERE run_id = %s", report.run_id) == [(3,)]
+    ((batches,),) = query(store, "SELECT count(*) FROM sync_batch WHERE run_id = %s", report.run_id)
+    assert batches > 2
     assert data_of(store) == {"a thing": {"name": "a thing", "size": 3}}
