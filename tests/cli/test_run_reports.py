@@ -63,7 +63,29 @@ def test_keys_that_the_source_does_not_have_are_no_success(
 
     assert exit_of(run) == code
     assert said in shown.err
-    assert ("0 read: the source has nothing new in the window" in shown.out) == (not keys)
+    assert ("0 read: the source has no records" in shown.out) == (not keys)
+
+
+@pytest.mark.parametrize(
+    ("mode", "low", "said"),
+    [
+        ("delta", "2026-11-21T09:00:00Z", "0 read: the source has nothing new in the window\n"),
+        ("window", None, "0 read: the source has nothing new in the window\n"),
+        ("full", None, "0 read: the source has no records\n"),
+        ("delta", None, "0 read: the source has no records\n"),
+    ],
+)
+def test_a_run_that_read_everything_speaks_of_no_window(
+    capsys: pytest.CaptureFixture[str], mode: str, low: str | None, said: str
+) -> None:
+    """An empty list was "nothing new"."""
+    counts = {"read": 0, "inserted": 0, "updated": 0, "rejected": 0, "held": 0}
+    run = run_of("depot.inventory") | {"mode": mode, "window_low": low, "window_high": "2026-11-21T09:30:00Z"}
+    run |= {"keys": [], "counts": counts, "lines": {"read": 0}, "drift": None, "warnings": [], "error": None}
+
+    run_reports.show_run(run | {"calls": {"calls": 0, "avoided": 0}})
+
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("state", ["failed", "running"])

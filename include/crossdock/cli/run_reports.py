@@ -138,8 +138,17 @@ def _became(run: Run) -> str:
     counts = run["counts"]
     if counts["read"]:
         return f" {_sign(counts)} {outcomes(counts)}"
-    is_nothing_new = run["state"] == "done" and not run["keys"]
-    return ": the source has nothing new in the window" if is_nothing_new else ""
+    if run["state"] != "done" or run["keys"]:
+        return ""
+    if _reads_everything(run):
+        return ": the source has no records"
+    return ": the source has nothing new in the window"
+
+
+def _reads_everything(run: Run) -> bool:
+    """Check whether a run reads all that its source has, as the first one of a stream does."""
+    is_first = run["mode"] == "delta" and bool(run["window_high"]) and not run["window_low"]
+    return run["mode"] == "full" or is_first
 
 
 def calls(usage: Mapping[str, Any]) -> str:

@@ -176,7 +176,7 @@ class ReplayStopped(Terminal):
 
 
 class HeldForApproval(Terminal):
-    """A full read is empty or much smaller than expected, so a person has to approve it."""
+    """A read of the whole source is empty or much smaller than expected, so a person has to approve it."""
 
     def __init__(self, run_id: str, stream: str, read: int, known: int) -> None:
         self.run_id, self.read, self.known = run_id, read, known

@@ -5,16 +5,17 @@ from __future__ import annotations
 from crossdock.core.errors import HeldForApproval
 from crossdock.core.failpoints import failpoint
 from crossdock.db import leases
+from crossdock.db.database import Work
 from crossdock.observability import alerts
 from crossdock.observability.alerts import Found, Kind
 from crossdock.sync import landing, ledger, log_fields, records
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Counts, RowCounts, RunState, SyncRequest, reads_everything
+from crossdock.sync.model import Counts, Mode, RowCounts, RunState, SyncRequest, reads_everything
 from crossdock.sync.reader import read
 from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.window import planned_ranges
 
-#: A full read that finds less than this share of the known records is put on hold for a person.
+#: A read of the whole source that finds less than this share of the known records is put on hold for a person.
 _SHRUNKEN_SHARE = 0.5
 
 
@@ -30,10 +31,10 @@ def extract(
         LeaseHeld: another run of this stream is running; run it again later.
         SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: transient; run it again.
         SystemRefused: the source refuses our credentials or the request.
-        HeldForApproval: a full read was empty or much smaller than expected; a person decides.
+        HeldForApproval: the source was read whole, and was empty or much smaller than expected; a person decides.
 
     """
-    run = _begin(stream, systems, request, dag_id, dag_run_id)
+    run = _begin(stream, systems, stream.resolved(request), dag_id, dag_run_id)
     with log_fields.of(run):
         failpoint("extract.begun")
         parts = planned_ranges(stream, systems, run)
@@ -55,7 +56,7 @@ def _begin(stream: Stream, systems: Systems, request: SyncRequest, dag_id: str |
 
 def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     """
-    Put a full read on hold before anything is loaded, if it found nothing or much less than expected.
+    Put a read of the whole source on hold before anything is loaded, if it found nothing or much less than expected.
 
     An empty feed is far more often a broken source than an empty shop; but of a new shop the hub knows nothing, and the
     source itself reports none.
@@ -64,14 +65,13 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     with systems.store.transaction() as work:
         leases.check(work, begun.lease, run_id, begun.fencing_token)
         run = ledger.get(work, run_id)
-        if not reads_everything(run.mode, run.window) or run.request.allow_shrink or run.request.limit:
+        if not _reads_whole(stream, run) or run.request.allow_shrink:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
-        known = records.count(work, stream.dataset, stream.integration, run.request.ids)
-        # The source reports the number of all records; a shard may well be empty.
-        if run.request.shard is None:
-            known = max(known, run.expected_records or 0)
+        if run.request.limit and read >= run.request.limit:
+            return  # The source may have more.
+        known = _known(work, stream, run)
         if read >= known * _SHRUNKEN_SHARE:
             return
         error = HeldForApproval(run_id, stream.id, read, known)
@@ -82,3 +82,30 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
         alerts.add(work, Kind.RUN_HELD, str(run.lease), what)
         leases.release(work, run.lease, run_id)
     raise error
+
+
+def _reads_whole(stream: Stream, run: Run) -> bool:
+    """Check whether a run reads all that the source has. Where the source cannot be asked for a window, a window does, too."""
+    return run.mode is not Mode.KEYS if not stream.reads_windows else reads_everything(run.mode, run.window)
+
+
+def _known(work: Work, stream: Stream, run: Run) -> int:
+    """Say how many records a read of the whole source should find: as many as the hub has, or as the source reports."""
+    in_hub = records.count(work, stream.dataset, stream.integration, run.request.ids)
+    known = min(in_hub, _accepted(work, run, in_hub))
+    # The source reports the number of all records; a shard may well be empty.
+    return known if run.request.shard else max(known, run.expected_records or 0)
+
+
+def _accepted(work: Work, run: Run, in_hub: int) -> int:
+    """
+    Say how many records were left in a source that shrank, when the last complete run was accepted; *in_hub* if it did not.
+
+    Nothing is deleted from the hub: by what it has, each later run would be put on hold until the source has grown again.
+    """
+    last = ledger.last_complete(work, run.lease)
+    if last is None or last.mode is not Mode.FULL:
+        return in_hub
+    inserted = ledger.inserted_since(work, last)
+    shrank = last.counts.read < (in_hub - inserted) * _SHRUNKEN_SHARE
+    return last.counts.read + inserted if shrank else in_hub

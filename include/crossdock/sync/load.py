@@ -61,8 +61,10 @@ def _load_batches(stream: Stream, systems: Systems, run: Run) -> None:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
         by_id_alone = all(part.axis is Axis.ID for part in landing.ranges_of(work, run.run_id))
     # A read by time, or by id and again by key, may show a record twice, in two batches, and its versions must be
-    # written and published in their order. So must the contents of one version.
-    connections = min(_CONNECTIONS if by_id_alone and not stream.compares_content else 1, len(waiting))
+    # written and published in their order. So must the contents of one version. A source that cannot be cut by id is read in
+    # an order of its own, and may show a record on two pages.
+    shows_once = by_id_alone and stream.can_be_cut and not stream.compares_content
+    connections = min(_CONNECTIONS if shows_once else 1, len(waiting))
     if connections <= 1:
         _load_some(stream, systems, run, waiting, Event())
         return
