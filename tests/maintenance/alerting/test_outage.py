@@ -61,6 +61,8 @@ def test_an_outage_is_told_once_an_hour_and_its_end_once() -> None:
     assert len({message.message_id for message in watched.got}) == 3
     assert len({message.thread_id for message in watched.got}) == 1
     assert watched.got[0].causes[0].kind == "hub_database_down"
+    assert [bool(message.causes[0].next_step) for message in watched.got] == [True, True, False]
+    assert [bool(message.causes[0].command) for message in watched.got] == [True, True, False]
 
 
 def test_a_process_that_is_restarted_in_an_outage_tells_it_neither_anew_nor_forgets_its_end(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -118,17 +117,87 @@ def test_a_cause_is_told_once_an_hour_and_once_when_it_ends() -> None:
     assert [world.plan(), world.after(HOUR)] == [["closed a"], []]
 
 
-def test_a_cause_that_comes_and_goes_is_told_once_an_hour() -> None:
+def test_a_cause_that_comes_and_goes_is_told_once_an_hour_and_its_end_when_it_is_calm() -> None:
     """However many rows it opens."""
     world = World([route()])
     said = []
-    for _ in range(60):
+    for _ in range(90):
         world.open("a")
         said += world.after(MINUTE)
         world.close("a")
         said += world.after(MINUTE)
+    assert said == ["opened a", "closed a", "opened a", "opened a", "opened a"]
 
-    assert said == ["opened a", "closed a"] * 2
+    assert [world.after(MINUTE * 56), world.after(MINUTE * 3)] == [[], ["closed a", "closed a", "closed a"]]
+    assert len(world.log) == 6, "its end is one message"
+    assert world.log[-1][0].message.causes[0].until == MONDAY + HOUR * 3 - MINUTE, "and when it closed at last"
+    assert world.after(HOUR * 5) == []
+
+
+def test_that_a_cause_is_over_is_never_the_last_word_while_it_is_open() -> None:
+    """Whoever is on call read that all is well: what opens then is told, whatever the hour."""
+    world = World([route()])
+    world.open("a")
+    world.plan()
+    world.close("a")
+    assert world.after(MINUTE * 10) == ["closed a"]
+    world.open("a")
+
+    assert world.after(MINUTE * 7) == ["opened a"]
+    assert world.log[-1][0].message.title == "[warning] open again: a: m"
+    world.close("a")
+    assert [world.after(MINUTE), world.after(MINUTE * 30)] == [[], []], "its end waits until it is calm"
+    world.open("a")
+    assert world.after(MINUTE) == [], "the last word is that it is open"
+    world.close("a")
+    assert [world.after(MINUTE * 20), world.after(MINUTE * 10)] == [[], ["closed a"]]
+
+
+def test_a_cause_that_opens_again_hours_later_has_just_begun() -> None:
+    world = World([route()])
+    for wait in (MINUTE, HOUR * 3):
+        world.now += wait
+        world.open("a")
+        assert world.plan() == ["opened a"]
+        assert world.log[-1][0].message.title == "[warning] a: m"
+        world.close("a")
+        assert world.after(MINUTE) == ["closed a"]
+
+
+def test_what_opens_again_while_it_is_said_to_be_over_makes_no_message() -> None:
+    """The end would arrive after the beginning, and be the last word."""
+    world = World([route(digest_over=3)])
+    world.open("a")
+    world.after(MINUTE)
+    world.close("a")
+    world.after(timedelta(seconds=10))
+    world.open("a")
+
+    assert world.after(MINUTE) == []
+
+
+def test_a_new_route_hears_of_the_end_though_the_cause_came_and_went_before() -> None:
+    world = World([])
+    for _ in range(3):
+        world.open("a")
+        world.now += MINUTE
+        world.close("a")
+    world.routes.append(replace(route(), created_at=world.now))
+    world.open("a")
+    assert world.after(MINUTE) == ["opened a"]
+    world.close("a")
+    assert world.after(MINUTE) == ["closed a"]
+
+
+def test_an_opening_again_that_a_channel_refused_is_told_an_hour_later() -> None:
+    world = World([route()])
+    world.open("a")
+    world.plan()
+    world.close("a")
+    world.after(MINUTE)
+    world.open("a")
+
+    assert [world.after(MINUTE, ends=False), world.after(MINUTE), world.after(HOUR)] == [["opened a"], [], ["opened a"]]
 
 
 def test_what_came_and_went_before_it_could_be_told_is_told_once() -> None:
@@ -365,7 +434,7 @@ ROUTES = st.lists(
 
 
 @given(steps=STEPS, routes=ROUTES)
-def test_whatever_happens_no_cause_is_told_twice_within_an_hour_and_none_is_forgotten(
+def test_whatever_happens_no_cause_floods_and_none_is_forgotten_or_said_to_be_over_while_it_is_open(
     steps: Sequence[tuple[str, str, str, int, bool]], routes: Sequence[dict[str, Any]]
 ) -> None:
     world = World([route(f"r{number}", **declared) for number, declared in enumerate(routes)])
@@ -380,6 +449,8 @@ def test_whatever_happens_no_cause_is_told_twice_within_an_hour_and_none_is_forg
             case "mute":
                 world.mutes.append(Mute(kind=kind, subject=subject, since=world.now, until=world.now + HOUR * 2))
         world.after(MINUTE * minutes, ends=is_sent)
+        for placed in world.routes:
+            refuse_wrong_last_word(world, placed)
     # Until the next day at noon, when nothing is quiet or muted and no hour is running.
     world.now = (world.now + timedelta(days=2)).replace(hour=12)
     world.plan()
@@ -391,18 +462,34 @@ def test_whatever_happens_no_cause_is_told_twice_within_an_hour_and_none_is_forg
         refuse_broken(world, placed)
 
 
+def refuse_wrong_last_word(world: World, placed: PlacedRoute) -> None:
+    """What is said to be over is not open, unless nothing could be sent: it is quiet, muted, refused, or collected."""
+    last: dict[tuple[str, str], tuple[Says, bool | None]] = {}
+    for each, _, ended in world.log:
+        if each.route.name == placed.route.name:
+            last |= {world.alerts[number].cause: (what, ended) for number, what in each.says.items()}
+    for row in world.alerts:
+        word, was_sent = last.get(row.cause, (Says.OPENED, True))
+        is_silent = placed.route.holds(row.severity, world.now) or any(
+            mute.covers(row, world.now) for mute in world.mutes
+        )
+        is_collected = placed.route.digest_over is not None and row.at > world.now - plan.COLLECT
+        if row.closed_at is None and not is_silent and not is_collected and was_sent:
+            assert word not in {Says.CLOSED, Says.PASSED}, f"{row} is open, and said to be over"
+
+
 def refuse_broken(world: World, placed: PlacedRoute) -> None:
     told: dict[tuple[str, str], list[datetime]] = {}
     said: dict[int, list[tuple[Says, bool | None]]] = {}
     for each, at, ended in world.log:
         if each.route.name == placed.route.name:
             assert not placed.route.holds(each.message.severity, at)
-            for number, says in each.says.items():
-                said.setdefault(number, []).append((says, ended))
-                if says is not Says.CLOSED:
+            for number, what in each.says.items():
+                said.setdefault(number, []).append((what, ended))
+                if what is not Says.CLOSED:
                     told.setdefault(world.alerts[number].cause, []).append(at)
     for times in told.values():
-        assert all(later - earlier >= HOUR for earlier, later in pairwise(times))
+        assert all(later - earlier >= HOUR for earlier, later in zip(times, times[2:], strict=False)), "twice at most"
     for row in world.alerts:
         takes = placed.route.matches(row.kind, row.severity, row.stream, row.integration)
         says = said.get(row.alert_id, [])
@@ -413,7 +500,8 @@ def refuse_broken(world: World, placed: PlacedRoute) -> None:
         if row.closed_at is not None:
             ends = [each for each, _ in says if each in {Says.CLOSED, Says.PASSED}]
             assert len(ends) <= 1
-            assert len(ends) == 1 or not was_told, f"{row} was told, and not its end"
+            is_open_again = any(other.cause == row.cause and other.closed_at is None for other in world.alerts)
+            assert len(ends) == 1 or not was_told or is_open_again, f"{row} was told, and not its end"
             muted = any(mute.covers(row, row.closed_at) for mute in world.mutes)
             if takes and not muted and not says:
                 near = [at for at in told.get(row.cause, []) if at > row.closed_at - HOUR]

@@ -87,6 +87,31 @@ def test_an_alert_is_sent_when_it_opens_and_when_it_closes(store: Store, receive
     assert closed["causes"][0]["until"] is not None
 
 
+def test_what_fails_again_after_it_was_closed_is_sent_at_once_and_its_end_when_it_is_calm(
+    store: Store, receivers: Receivers
+) -> None:
+    """Whoever is on call has read that it is over."""
+    add_route(store)
+    query(store, "UPDATE alert_route SET created_at = created_at - interval '1 day' RETURNING 1")
+    for _ in range(2):
+        for happens in (fail, mend):
+            happens(store)
+            send_due(store, receivers)
+            later(store, 10)
+    assert receivers["ops"].titles == [
+        "[warning] shop.orders: HTTP 503",
+        "[closed] shop.orders: HTTP 503",
+        "[warning] open again: shop.orders: HTTP 503",
+    ]
+
+    later(store, 60)
+    send_due(store, receivers)
+    assert receivers["ops"].titles[3:] == ["[closed] shop.orders: HTTP 503"]
+    later(store, 60)
+    send_due(store, receivers)
+    assert query(store, "SELECT count(*) FROM alert WHERE NOT settled") == [(0,)]
+
+
 def test_ten_thousand_failures_of_one_cause_are_one_message(store: Store, receivers: Receivers) -> None:
     """Whoever is on call gets one, however many rows there are."""
     add_route(store)

@@ -124,3 +124,22 @@ def test_what_is_over_can_be_neither_acknowledged_nor_muted() -> None:
 
     assert texts.cause_of(row, AIRFLOW, deeds).deeds == deeds
     assert texts.cause_of(replace(row, closed_at=at), AIRFLOW, deeds).deeds == ()
+
+
+@pytest.mark.parametrize("kind", ["run_failed", "webhooks_refused", "rows_rejected"])
+def test_what_is_over_has_no_next_step(kind: str) -> None:
+    """Somebody would read the log of a task that has recovered."""
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    row = AlertRow(alert_id=1, kind=kind, subject="shop_eu.orders", message="m", at=at)
+    open_cause, closed_cause = texts.cause_of(row), texts.cause_of(replace(row, closed_at=at))
+
+    assert open_cause.next_step
+    assert open_cause.command
+    assert (closed_cause.next_step, closed_cause.command) == ("", "")
+
+
+def test_an_absence_of_the_sender_is_told_when_it_is_over_and_has_a_next_step() -> None:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    row = AlertRow(alert_id=1, kind="sender_away", subject="the alert sender", message="m", at=at, closed_at=at)
+
+    assert texts.cause_of(row).next_step.startswith("Find out who stopped it.")

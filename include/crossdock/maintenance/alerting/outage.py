@@ -185,8 +185,8 @@ class DatabaseWatch:
             since=self._since,
             until=now if is_over else None,
             hub_does=kind.hub_does,
-            next_step=kind.next_step,
-            command=kind.command,
+            next_step="" if is_over else kind.next_step,
+            command="" if is_over else kind.command,
         )
         hour = int((now_s - self._since_s) // _HOUR_S)
         return AlertMessage(

@@ -2,14 +2,16 @@
 What is to be sent now: a pure function of the alerts, the routes, the mutes and what was sent before.
 
 A cause is a kind and a subject, however many rows it opens. Within an hour a route names a cause once, and once more
-when it closes, if it had said that it opened.
+when it closes, if it had said that it opened. One that opens again after a route said that it closed is named at once,
+whatever the hour: "closed" is never the last word of what is open. So that a cause that comes and goes does not flood,
+it is its end that waits until it is calm.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -25,6 +27,8 @@ HOUR = timedelta(hours=1)
 COLLECT = timedelta(seconds=30)
 #: Causes that come so soon after the last messages belong to the same trouble.
 _SAME_TROUBLE = timedelta(minutes=1)
+#: A cause that closed so often within the hour is not said to be closed before one of these is longer ago.
+_RESTLESS_FROM = 2
 #: Of one digest: no channel shows more, and no person reads them.
 _MOST_CAUSES = 100
 
@@ -131,6 +135,35 @@ class _Due:
     alert: AlertRow
     says: Says
     since: datetime
+    #: Other alerts of the cause, of which it says the same.
+    others: tuple[int, ...] = ()
+    #: Within the hour, the route has said that it was over.
+    is_again: bool = False
+
+    @property
+    def said(self) -> dict[int, Says]:
+        return dict.fromkeys((self.alert.alert_id, *self.others), self.says)
+
+
+class _Ends:
+    """When the alerts of each cause closed, and which causes are open."""
+
+    def __init__(self, alerts: Iterable[AlertRow]) -> None:
+        self._open: set[tuple[str, str]] = set()
+        self._closed: dict[tuple[str, str], list[datetime]] = {}
+        for alert in alerts:
+            if alert.closed_at is None:
+                self._open.add(alert.cause)
+            else:
+                self._closed.setdefault(alert.cause, []).append(alert.closed_at)
+
+    def is_calm(self, cause: tuple[str, str], since: datetime) -> bool:
+        """Check that nothing of *cause* is open, and that it has not come and gone several times after *since*."""
+        lately = sum(at > since for at in self._closed.get(cause, ()))
+        return cause not in self._open and lately < _RESTLESS_FROM
+
+    def last_of(self, cause: tuple[str, str]) -> datetime:
+        return max(self._closed[cause])
 
 
 class _History:
@@ -140,7 +173,13 @@ class _History:
         self._of_alert: dict[int, Said] = {}
         self._last: dict[tuple[str, str], datetime] = {}
         self._waiting: set[tuple[str, str]] = set()
+        self._said_open: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], datetime] = {}
         for each in said:
+            if each.is_opened and not each.is_closed:
+                self._said_open.add(each.cause)
+            if each.last_at and not each.is_opened:
+                self._refused[each.cause] = max(self._refused.get(each.cause, each.last_at), each.last_at)
             self._of_alert[each.alert_id] = each
             if each.last_at:
                 self._last[each.cause] = max(self._last.get(each.cause, each.last_at), each.last_at)
@@ -159,6 +198,11 @@ class _History:
     def is_waiting(self, alert: AlertRow) -> bool:
         return alert.cause in self._waiting
 
+    def may_say_again(self, alert: AlertRow, since: datetime) -> bool:
+        """Check whether the last word on its cause is not that it is open, and no receiver refused that after *since*."""
+        refused_at = self._refused.get(alert.cause)
+        return alert.cause not in self._said_open and (refused_at is None or refused_at <= since)
+
     def named_since(self, since: datetime) -> int:
         """Count the causes that were named after *since*, or wait to be."""
         return len({cause for cause, at in self._last.items() if at > since} | self._waiting)
@@ -175,7 +219,7 @@ def _histories(said: Iterable[Said]) -> dict[str, _History]:
 
 
 def _due(
-    newest_first: Iterable[AlertRow],
+    newest_first: Sequence[AlertRow],
     placed: PlacedRoute,
     mutes: Sequence[Mute],
     history: _History,
@@ -183,6 +227,8 @@ def _due(
 ) -> Iterator[_Due]:
     """Find what the route has to say now. It names a cause once, by its newest alert."""
     named_now: set[tuple[str, str]] = set()
+    closing: dict[tuple[str, str], list[_Due]] = {}
+    ends, restless_since = _Ends(newest_first), max(now - HOUR, placed.created_at)
     is_held = {severity: placed.route.holds(severity, now) for severity in Severity}
     for alert in newest_first:
         if is_held[alert.severity]:
@@ -195,11 +241,21 @@ def _due(
             found = found if found and _goes(alert, placed.route, mutes, now) else None
         if found is None:
             continue
-        if found.says is not Says.CLOSED:
-            if alert.cause in named_now:
-                continue
+        if found.says is Says.CLOSED:
+            if ends.is_calm(alert.cause, restless_since):
+                closing.setdefault(alert.cause, []).append(found)
+        elif alert.cause not in named_now:
             named_now.add(alert.cause)
-        yield found
+            yield found
+    for cause, found_of in closing.items():
+        yield _one_end(found_of, ends.last_of(cause))
+
+
+def _one_end(closing: Sequence[_Due], closed_at: datetime) -> _Due:
+    """Say once that a cause is over, of which several alerts were announced: by the newest of them."""
+    newest, *others = closing
+    alert = replace(newest.alert, closed_at=closed_at)
+    return replace(newest, alert=alert, others=tuple(each.alert.alert_id for each in others))
 
 
 def _goes(alert: AlertRow, route: Route, mutes: Sequence[Mute], at: datetime) -> bool:
@@ -218,7 +274,9 @@ def _said_of_open(alert: AlertRow, route: Route, history: _History, now: datetim
     if last_at is None:
         return _Due(alert, Says.OPENED, alert.at)
     if not history.is_opened(alert):
-        return _Due(alert, Says.OPENED, last_at + HOUR) if now >= last_at + HOUR else None
+        if now >= last_at + HOUR:
+            return _Due(alert, Says.OPENED, last_at + HOUR)
+        return _Due(alert, Says.OPENED, alert.at, is_again=True) if history.may_say_again(alert, now - HOUR) else None
     if route.remind_every_hours is None or alert.is_acknowledged:
         return None
     again_at = last_at + route.remind_every_hours * HOUR
@@ -281,12 +339,12 @@ def _single(route: Route, due: _Due, sender: _Sender, now: datetime) -> Planned:
         thread_id=_id(route.name, *alert.cause),
         occasion=occasion,
         severity=cause.severity,
-        title=texts.title_of(cause, occasion),
+        title=texts.title_of(cause, occasion, is_again=due.is_again),
         causes=(cause,),
         hub=sender.hub,
         at=now,
     )
-    return Planned(route=route, message=message, says={alert.alert_id: due.says})
+    return Planned(route=route, message=message, says=due.said)
 
 
 def _digest(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -> Planned:
@@ -304,7 +362,9 @@ def _digest(route: Route, due: Sequence[_Due], sender: _Sender, now: datetime) -
         hub=sender.hub,
         at=now,
     )
-    return Planned(route=route, message=message, says={each.alert.alert_id: each.says for each in due})
+    return Planned(
+        route=route, message=message, says={number: says for each in due for number, says in each.said.items()}
+    )
 
 
 def _id(*parts: str) -> str:

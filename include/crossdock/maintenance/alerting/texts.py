@@ -30,6 +30,8 @@ def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str
 
     """
     kind = kind_of(alert.kind)
+    # What is over leaves nothing to do; of an absence of the sender nobody hears before it is over.
+    is_done = alert.closed_at is not None and alert.kind != Kind.SENDER_AWAY
     # Those of no integration are of a workflow's webhook.
     is_of_workflow = alert.kind == Kind.WEBHOOKS_REFUSED and alert.integration is None
     return Cause(
@@ -42,8 +44,8 @@ def cause_of(alert: AlertRow, airflow_url: str = "", deeds: tuple[tuple[str, str
         count=alert.records,
         examples=alert.examples,
         hub_does=kind.hub_does,
-        next_step=kind.next_step,
-        command=_command(_LIST_WORKFLOWS if is_of_workflow else kind.command, alert),
+        next_step="" if is_done else kind.next_step,
+        command="" if is_done else _command(_LIST_WORKFLOWS if is_of_workflow else kind.command, alert),
         link=f"{airflow_url.rstrip('/')}/{page}"
         if airflow_url and (page := _airflow_page_of(alert) or _hub_page_of(alert))
         else "",
@@ -93,10 +95,11 @@ def _hub_page_of(alert: AlertRow) -> str:
     return ""
 
 
-def title_of(cause: Cause, occasion: Occasion) -> str:
-    """Write the title: one line that names the cause."""
+def title_of(cause: Cause, occasion: Occasion, *, is_again: bool = False) -> str:
+    """Write the title: one line that names the cause. With *is_again* it opened again soon after its end was sent."""
     began = "closed" if occasion is Occasion.CLOSED else cause.severity.value
-    return one_line(f"[{began}] {_about(cause)}{cause.message}", LONGEST_TITLE)
+    again = "open again: " if is_again else ""
+    return one_line(f"[{began}] {again}{_about(cause)}{cause.message}", LONGEST_TITLE)
 
 
 def line_of(cause: Cause) -> str:
