@@ -91,21 +91,19 @@ def _reads_whole(stream: Stream, run: Run) -> bool:
 
 def _known(work: Work, stream: Stream, run: Run) -> int:
     """Say how many records a read of the whole source should find: as many as the hub has, or as the source reports."""
-    in_hub = records.count(work, stream.dataset, stream.integration, run.request.ids)
-    known = min(in_hub, _accepted(work, run, in_hub))
+    known = _accepted(work, run, records.count(work, stream.dataset, stream.integration, run.request.ids))
     # The source reports the number of all records; a shard may well be empty.
     return known if run.request.shard else max(known, run.expected_records or 0)
 
 
 def _accepted(work: Work, run: Run, in_hub: int) -> int:
     """
-    Say how many records were left in a source that shrank, when the last complete run was accepted; *in_hub* if it did not.
+    Say how many records a source has left of which a person accepted that it shrank; *in_hub* if nobody did.
 
-    Nothing is deleted from the hub: by what it has, each later run would be put on hold until the source has grown again.
+    They are those that the last complete run read, if it read everything, and what came since. Nothing is deleted from the hub:
+    by what it has, each later run would be put on hold until the source has grown again.
     """
     last = ledger.last_complete(work, run.lease)
-    if last is None or last.mode is not Mode.FULL:
+    if last is None or last.mode is not Mode.FULL or not ledger.is_shrink_accepted(work, run.lease):
         return in_hub
-    inserted = ledger.inserted_since(work, last)
-    shrank = last.counts.read < (in_hub - inserted) * _SHRUNKEN_SHARE
-    return last.counts.read + inserted if shrank else in_hub
+    return min(in_hub, last.counts.read + ledger.inserted_since(work, last))

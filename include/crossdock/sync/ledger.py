@@ -147,6 +147,12 @@ _LAST_COMPLETE = (
  ORDER BY started_at DESC LIMIT 1"""
 )
 
+_SHRINK_ACCEPTED = b"""
+SELECT EXISTS (SELECT FROM sync_run
+                WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s AND mode = 'full'
+                  AND state IN ('done', 'partial') AND moves_watermark AND request->>'allow_shrink' = 'true')
+"""
+
 _INSERTED_SINCE = b"""
 SELECT coalesce(sum(inserted), 0)::bigint FROM sync_run
  WHERE integration = %(integration)s AND dataset = %(dataset)s AND started_at > %(started_at)s
@@ -329,6 +335,11 @@ def before(work: Work, run: Run) -> Run | None:
 def last_complete(work: Work, key: LeaseKey) -> Run | None:
     """Find the last run of *key* that read everything up to the source's now and succeeded; None if there is none."""
     return _runs(work).execute(_LAST_COMPLETE, msgspec.structs.asdict(key)).fetchone()
+
+
+def is_shrink_accepted(work: Work, key: LeaseKey) -> bool:
+    """Check whether a person once accepted that the source of *key* shrank; the retention keeps the last such run."""
+    return bool((work.execute(_SHRINK_ACCEPTED, msgspec.structs.asdict(key)).fetchone() or (False,))[0])
 
 
 def inserted_since(work: Work, run: Run) -> int:
