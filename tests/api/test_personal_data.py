@@ -391,7 +391,7 @@ def test_an_operator_sees_a_personal_key_and_the_trail_does_not_have_it(hub: Hub
 def test_a_record_as_its_source_sent_it_is_masked_as_a_whole(hub: Hub) -> None:
     """Sources have names of their own, and send more than a dataset takes: here a stock level names who counted it."""
     with hub.store() as store:
-        Triage(store).sync(entry(id="a", quantityOnStock=-3, countedBy=EMAIL))
+        Triage(store).sync(entry(id="a", quantityOnStock=-3, countedBy={"id": EMAIL}))
         ((item_id,),) = query(store, "SELECT item_id FROM quarantine_item WHERE record_id = 'a'")
         seen = {name: hub.call("GET", f"/v1/quarantine/{item_id}", name) for name in ("vera", "dora", "otto")}
         page = hub.call("GET", f"/pages/quarantine/{item_id}", "vera")

@@ -151,20 +151,6 @@ def test_the_ledger_keeps_runs_that_the_next_run_a_watermark_or_quarantine_needs
     assert ledger(systems.store) == {rejecting, moved_it, newest}
 
 
-def test_the_ledger_keeps_the_last_run_that_accepted_a_source_that_shrank(systems: Systems) -> None:
-    """Without it, the next run of a list that is always read whole would be on hold again."""
-    accepts = SyncRequest(full=True, allow_shrink=True)
-    first, last, later = run(systems, accepts), run(systems, accepts), run(systems, SyncRequest(full=True))
-    query(systems.store, "DELETE FROM watermark RETURNING 1")
-    newest = run(systems, SyncRequest(full=True))
-    query(systems.store, "DELETE FROM watermark RETURNING 1")
-
-    a_round(systems)
-
-    assert ledger(systems.store) == {last.run_id, newest.run_id}
-    assert not {first.run_id, later.run_id} & ledger(systems.store)
-
-
 def test_runs_of_webhooks_go_within_days(systems: Systems, shop: FakeRetailer) -> None:
     """There are thousands of them; scheduled runs are kept for a year."""
     key = shop.state.collection("inventory").rows()[0].document["sku"]

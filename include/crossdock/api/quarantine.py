@@ -301,7 +301,7 @@ def fix_item(store: OpenStore, caller: Operator, item_id: Id, body: FieldsEdited
     else:
         verdict = quarantine_service.edit_fields(store, item_id, body.changes, streams=stream_of, actor=caller.actor)
     item = _item(store, item_id, caller)
-    failures = [_failure(failure, personal_data.fields_of(item.dataset)) for failure in verdict]
+    failures = [_failure(failure, item.dataset) for failure in verdict]
     return FixDocument(item=item, passes=not failures, failures=failures)
 
 
@@ -441,10 +441,8 @@ def _more(work: Work, item: Item, caller: Caller) -> dict[str, Any]:
 
 def _masked(item: Item, more: dict[str, Any]) -> ItemDocument:
     """Represent the item with its record, personal data masked."""
-    record, edited = (
-        personal_data.masked(each, personal_data.OF_SOURCE)
-        for each in (quarantine_service.readable(item.raw), _edited(item))
-    )
+    record = personal_data.masked_received(quarantine_service.readable(item.raw), item)
+    edited = personal_data.masked_received(_edited(item), item) if item.edited else None
     return ItemDocument(**_summary(item), **more, record=record, edited=edited)
 
 
@@ -454,26 +452,25 @@ def _edited(item: Item) -> Any:
 
 def _summary(item: Item) -> dict[str, Any]:
     names = ItemSummary.model_fields.keys() - {"failures", "is_edited"}
-    fields = personal_data.fields_of(item.dataset)
     return {
         **{name: getattr(item, name) for name in names},
         "record_id": personal_data.masked_id(item.record_id, item.record_key, item.dataset),
         "record_key": personal_data.masked_key(item.record_key, item.dataset),
-        "failures": [_failure(failure, fields) for failure in item.failures],
+        "failures": [_failure(failure, item.dataset) for failure in item.failures],
         "is_edited": item.edited is not None,
     }
 
 
-def _failure(failure: Failure, fields: personal_data.Fields) -> FailureDocument:
-    value = personal_data.masked_failure_value(failure.value, failure.column, fields)
+def _failure(failure: Failure, dataset: str) -> FailureDocument:
+    value = personal_data.masked_failure_value(failure.value, failure.column, dataset)
     return FailureDocument(rule=failure.rule, column=failure.column, message=failure.message, value=value)
 
 
 def _cause_document(group: CauseCount) -> QuarantineCauseDocument:
     """Represent the cause; where its column is personal, its values are one masked one."""
-    fields, counts = personal_data.fields_of(group.stream.partition(".")[2]), dict[str, int]()
+    dataset, counts = group.stream.partition(".")[2], dict[str, int]()
     for value, items in group.values:
-        shown = personal_data.masked_failure_value(value, group.column, fields)
+        shown = personal_data.masked_failure_value(value, group.column, dataset)
         counts[shown] = counts.get(shown, 0) + items
     values = [ValueDocument(value=value, items=items) for value, items in counts.items()]
     return QuarantineCauseDocument(

@@ -200,18 +200,21 @@ def masked_reason(reason: str, fields: Fields, texts: Sequence[str] | None = Non
     return without_addresses(without_values(reason, [json.loads(text) for text in texts], fields) or "")
 
 
-def masked_failure_value(value: str, columns: str | None, fields: Fields) -> str:
-    """Mask the value that failed a rule where one of *columns* (names, separated by commas) is personal."""
-    if fields is None or (columns and not fields.isdisjoint(columns.split(", "))):
-        return MASK if value else value
-    return value
+def masked_failure_value(value: str, columns: str | None, dataset: str) -> str:
+    """
+    Mask the value that failed a rule, unless all of *columns* are declared by *dataset*, and none of them is personal.
+
+    *columns* are names, separated by commas; of a record that could not be mapped, a place in it, of which nothing is known.
+    """
+    declared, names = _datasets().get(dataset), frozenset(columns.split(", ") if columns else ())
+    known = {field.name for field in declared.fields} - declared.personal_fields if declared else frozenset[str]()
+    return value if not value or (names and names <= known) else MASK
 
 
 def masked_failures(failures: Sequence[Failure], dataset: str) -> tuple[Failure, ...]:
     """Mask the values of *failures* of a record of *dataset* that are personal."""
-    fields = fields_of(dataset)
     return tuple(
-        msgspec.structs.replace(failure, value=masked_failure_value(failure.value, failure.column, fields))
+        msgspec.structs.replace(failure, value=masked_failure_value(failure.value, failure.column, dataset))
         for failure in failures
     )
 
@@ -220,7 +223,7 @@ def masked_item(item: Item) -> Item:
     """Mask the personal data of an item of the quarantine, its record included."""
     record_id = masked_id(item.record_id, item.record_key, item.dataset)
     raw, edited = (
-        None if of is None else _masked_json(of, OF_SOURCE, has_personal_id=record_id == MASK)
+        None if of is None else json.dumps(masked_received(storable(json.loads(of)), item)).encode()
         for of in (item.raw, item.edited)
     )
     return msgspec.structs.replace(
@@ -233,9 +236,21 @@ def masked_item(item: Item) -> Item:
     )
 
 
-def _masked_json(document: bytes, fields: Fields, *, has_personal_id: bool) -> bytes:
-    found = masked(storable(json.loads(document)), fields)
-    return json.dumps(masked(found, _ID) if has_personal_id else found).encode()
+def masked_received(document: Any, item: Item) -> Any:
+    """Mask the record of *item* as its source sent it: all but its ID and version, and its ID too where that is personal."""
+    if not isinstance(document, dict):
+        return _all_masked(document)
+    shown = {"version"} if masked_id(item.record_id, item.record_key, item.dataset) == MASK else {"id", "version"}
+    return {
+        name: value if name in shown and isinstance(value, str | int) else _leaves_masked(value)
+        for name, value in document.items()
+    }
+
+
+def _leaves_masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _leaves_masked(inner) for name, inner in value.items()}
+    return [_leaves_masked(inner) for inner in value] if isinstance(value, list) else _all_masked(value)
 
 
 def masked_mapped(mapped: Mapping[str, Any], item: Item) -> dict[str, Any]:

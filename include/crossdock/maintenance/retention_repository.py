@@ -43,12 +43,12 @@ SELECT count(*) FROM ended
 _DELETE_PAGE_INDEX = b"DELETE FROM sync_range WHERE run_id = ANY(%(run_ids)s)"
 
 #: The ledger keeps the newest run of each lease, from which the next run continues; a run that moved a watermark to its
-#: value; the last run that accepted that its source shrank; the runs of open quarantine items and deferred records; and
-#: runs with pages. Runs are checked in the order of their ends, each once per round: all at once, half a million of them with as many items take two seconds. The two
+#: value; the runs of open quarantine items and deferred records; and runs with pages. Runs are checked in the order of
+#: their ends, each once per round: all at once, half a million of them with as many items take two seconds. The two
 #: subqueries on the quarantine are not EXISTS: as a join, the planner reads every item for a thousand runs.
 _DELETE_RUNS = f"""
 WITH seen AS MATERIALIZED (
-    SELECT run_id, integration, dataset, shard, started_at, finished_at, state, request FROM sync_run
+    SELECT run_id, integration, dataset, shard, started_at, finished_at FROM sync_run
      WHERE {_ENDED} AND (finished_at, run_id) > (%(seen_at)s, %(seen_id)s)
      ORDER BY finished_at, run_id LIMIT %(limit)s),
 gone AS (
@@ -57,12 +57,6 @@ gone AS (
          WHERE EXISTS (SELECT FROM sync_run newer
                         WHERE newer.integration = old.integration AND newer.dataset = old.dataset
                           AND newer.shard = old.shard AND newer.started_at > old.started_at)
-           AND (old.request->>'allow_shrink' IS DISTINCT FROM 'true' OR old.state NOT IN ('done', 'partial')
-                OR (SELECT true FROM sync_run newer
-                     WHERE newer.integration = old.integration AND newer.dataset = old.dataset
-                       AND newer.shard = old.shard AND newer.started_at > old.started_at AND newer.mode = 'full'
-                       AND newer.state IN ('done', 'partial') AND newer.moves_watermark
-                       AND newer.request->>'allow_shrink' = 'true' LIMIT 1))
            AND NOT EXISTS (SELECT FROM sync_range part WHERE part.run_id = old.run_id)
            AND NOT EXISTS (SELECT FROM watermark WHERE moved_by = old.run_id)
            AND (SELECT true FROM quarantine_item WHERE state = 'open' AND first_run_id = old.run_id LIMIT 1) IS NULL

@@ -15,7 +15,7 @@ from crossdock.sync.reader import read
 from crossdock.sync.stream import Stream, Systems
 from crossdock.sync.window import planned_ranges
 
-#: A read of the whole source that finds less than this share of the known records is put on hold for a person.
+#: A full read that finds less than this share of the known records is put on hold for a person.
 _SHRUNKEN_SHARE = 0.5
 
 
@@ -31,10 +31,10 @@ def extract(
         LeaseHeld: another run of this stream is running; run it again later.
         SystemUnavailable, SourceInvalid, StoreUnavailable, LandingUnavailable: transient; run it again.
         SystemRefused: the source refuses our credentials or the request.
-        HeldForApproval: the source was read whole, and was empty or much smaller than expected; a person decides.
+        HeldForApproval: a full read was empty or much smaller than expected, or a list was empty; a person decides.
 
     """
-    run = _begin(stream, systems, stream.resolved(request), dag_id, dag_run_id)
+    run = _begin(stream, systems, request, dag_id, dag_run_id)
     with log_fields.of(run):
         failpoint("extract.begun")
         parts = planned_ranges(stream, systems, run)
@@ -56,7 +56,8 @@ def _begin(stream: Stream, systems: Systems, request: SyncRequest, dag_id: str |
 
 def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     """
-    Put a read of the whole source on hold before anything is loaded, if it found nothing or much less than expected.
+    Put a full read on hold before anything is loaded, if it found nothing or much less than expected; and each other read of
+    a whole list, if it found nothing.
 
     An empty feed is far more often a broken source than an empty shop; but of a new shop the hub knows nothing, and the
     source itself reports none.
@@ -65,14 +66,12 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     with systems.store.transaction() as work:
         leases.check(work, begun.lease, run_id, begun.fencing_token)
         run = ledger.get(work, run_id)
-        if not _reads_whole(stream, run) or run.request.allow_shrink:
+        if run.request.allow_shrink or run.request.limit:
             return
         pages = landing.pages_of(work, run_id)
         read, lines = sum(page.records for page in pages), sum(page.lines for page in pages)
-        if run.request.limit and read >= run.request.limit:
-            return  # The source may have more.
-        known = _known(work, stream, run)
-        if read >= known * _SHRUNKEN_SHARE:
+        known = _known_of_more(work, stream, run, read)
+        if known is None:
             return
         error = HeldForApproval(run_id, stream.id, read, known)
         held = RowCounts(records=Counts(read=read, held=read), lines=Counts(read=lines, held=lines))
@@ -84,26 +83,14 @@ def _hold_when_shrunken(stream: Stream, systems: Systems, begun: Run) -> None:
     raise error
 
 
-def _reads_whole(stream: Stream, run: Run) -> bool:
-    """Check whether a run reads all that the source has. Where the source cannot be asked for a window, a window does, too."""
-    return run.mode is not Mode.KEYS if not stream.reads_windows else reads_everything(run.mode, run.window)
-
-
-def _known(work: Work, stream: Stream, run: Run) -> int:
-    """Say how many records a read of the whole source should find: as many as the hub has, or as the source reports."""
-    known = _accepted(work, run, records.count(work, stream.dataset, stream.integration, run.request.ids))
+def _known_of_more(work: Work, stream: Stream, run: Run, read: int) -> int | None:
+    """Say how many records the source should have, if a run has *read* too few of them; None if it has not."""
+    # A list may hold the last days only: what is in the hub says nothing of how long it is.
+    reads_list = not stream.reads_windows and not stream.may_be_empty and run.mode is not Mode.KEYS
+    if not reads_everything(run.mode, run.window) and (read or not reads_list):
+        return None
+    known = records.count(work, stream.dataset, stream.integration, run.request.ids)
     # The source reports the number of all records; a shard may well be empty.
-    return known if run.request.shard else max(known, run.expected_records or 0)
-
-
-def _accepted(work: Work, run: Run, in_hub: int) -> int:
-    """
-    Say how many records a source has left of which a person accepted that it shrank; *in_hub* if nobody did.
-
-    They are those that the last complete run read, if it read everything, and what came since. Nothing is deleted from the hub:
-    by what it has, each later run would be put on hold until the source has grown again.
-    """
-    last = ledger.last_complete(work, run.lease)
-    if last is None or last.mode is not Mode.FULL or not ledger.is_shrink_accepted(work, run.lease):
-        return in_hub
-    return min(in_hub, last.counts.read + ledger.inserted_since(work, last))
+    if run.request.shard is None:
+        known = max(known, run.expected_records or 0)
+    return known if read < known * _SHRUNKEN_SHARE else None

@@ -137,27 +137,6 @@ _BEFORE = (
  ORDER BY started_at DESC, run_id DESC LIMIT 1"""
 )
 
-#: The run that read its stream or shard up to the source's now, and succeeded.
-_LAST_COMPLETE = (
-    b"SELECT "
-    + _COLUMNS
-    + b""" FROM sync_run
- WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s
-   AND state IN ('done', 'partial') AND moves_watermark
- ORDER BY started_at DESC LIMIT 1"""
-)
-
-_SHRINK_ACCEPTED = b"""
-SELECT EXISTS (SELECT FROM sync_run
-                WHERE integration = %(integration)s AND dataset = %(dataset)s AND shard = %(shard)s AND mode = 'full'
-                  AND state IN ('done', 'partial') AND moves_watermark AND request->>'allow_shrink' = 'true')
-"""
-
-_INSERTED_SINCE = b"""
-SELECT coalesce(sum(inserted), 0)::bigint FROM sync_run
- WHERE integration = %(integration)s AND dataset = %(dataset)s AND started_at > %(started_at)s
-"""
-
 #: The first run that was asked for a key after an instant. So many are looked at, by the index of an integration's runs.
 _FIRST_OF_KEY = (
     b"SELECT "
@@ -330,23 +309,6 @@ def before(work: Work, run: Run) -> Run | None:
     """Find the run of the same stream, shard and mode before *run* that has ended; None if *run* is the first."""
     names = ("integration", "dataset", "shard", "mode", "started_at", "run_id")
     return _runs(work).execute(_BEFORE, {name: getattr(run, name) for name in names}).fetchone()
-
-
-def last_complete(work: Work, key: LeaseKey) -> Run | None:
-    """Find the last run of *key* that read everything up to the source's now and succeeded; None if there is none."""
-    return _runs(work).execute(_LAST_COMPLETE, msgspec.structs.asdict(key)).fetchone()
-
-
-def is_shrink_accepted(work: Work, key: LeaseKey) -> bool:
-    """Check whether a person once accepted that the source of *key* shrank; the retention keeps the last such run."""
-    return bool((work.execute(_SHRINK_ACCEPTED, msgspec.structs.asdict(key)).fetchone() or (False,))[0])
-
-
-def inserted_since(work: Work, run: Run) -> int:
-    """Count the records of a stream that later runs than *run* inserted: of keys, out of quarantine, and of other shards."""
-    values = {"integration": run.integration, "dataset": run.dataset, "started_at": run.started_at}
-    (inserted,) = work.execute(_INSERTED_SINCE, values).fetchone() or (0,)
-    return int(inserted)
 
 
 def first_of_key(work: Work, integration: str, dataset: str, key: str, *, since: datetime) -> Run | None:

@@ -21,7 +21,7 @@ from crossdock.sync.batches import Batch, Content
 from crossdock.sync.decode import decoded
 from crossdock.sync.lease_renewal import LeaseRenewal, reacquire_lease
 from crossdock.sync.ledger import Run
-from crossdock.sync.model import Report, RunState
+from crossdock.sync.model import Mode, Report, RunState
 from crossdock.sync.refused_rows import refused_rows, rejections, without
 from crossdock.sync.source import Axis
 from crossdock.sync.stream import Stream, Systems
@@ -61,10 +61,8 @@ def _load_batches(stream: Stream, systems: Systems, run: Run) -> None:
         waiting = [batch for batch in batches.of_run(work, run.run_id) if not batch.loaded]
         by_id_alone = all(part.axis is Axis.ID for part in landing.ranges_of(work, run.run_id))
     # A read by time, or by id and again by key, may show a record twice, in two batches, and its versions must be
-    # written and published in their order. So must the contents of one version. A source that cannot be cut by id is read in
-    # an order of its own, and may show a record on two pages.
-    shows_once = by_id_alone and stream.can_be_cut and not stream.compares_content
-    connections = min(_CONNECTIONS if shows_once else 1, len(waiting))
+    # written and published in their order. So must the contents of one version.
+    connections = min(_CONNECTIONS if by_id_alone and not stream.compares_content else 1, len(waiting))
     if connections <= 1:
         _load_some(stream, systems, run, waiting, Event())
         return
@@ -179,7 +177,9 @@ def _finish(systems: Systems, run: Run) -> None:
         ledger.finish(work, run.run_id, RunState.PARTIAL if partial else RunState.DONE)
         if not systems.landing.is_kept:
             landing.forget(work, run.run_id)
-        alerts.close(work, Kind.RUN_FAILED, Kind.RUN_HELD, subject=str(run.lease))
+        # Keys say nothing of the rest of the source.
+        over = (Kind.RUN_FAILED,) if run.mode is Mode.KEYS else (Kind.RUN_FAILED, Kind.RUN_HELD)
+        alerts.close(work, *over, subject=str(run.lease))
         leases.release(work, run.lease, run.run_id)
         failpoint("load.before_finish")
 

@@ -16,7 +16,6 @@ from crossdock.db.database import Store
 from crossdock.db.leases import LeaseKey, stream_id
 from crossdock.sync.dataset import Columns, Schema
 from crossdock.sync.landing import Landing
-from crossdock.sync.model import Mode, SyncRequest
 from crossdock.sync.parts import Parts
 from crossdock.sync.quarantine.model import Expectation, Level, SuiteBroken
 from crossdock.sync.source import Source
@@ -66,9 +65,10 @@ class Stream:
     shards: int = 1
     #: Whether the source can be read by ranges of ids, so that it can be shared among workers.
     can_be_cut: bool = True
-    #: Whether the source can be asked for what changed in a window; without that there is no backfill, and a delta is a full
-    #: read.
+    #: Whether the source can be asked for what changed in a window; without that there is no backfill.
     reads_windows: bool = True
+    #: Whether a source of which each run reads the whole list may have no records.
+    may_be_empty: bool = False
     #: Whether a record in a known version but with other content is a change. For a source whose version is a time, or whose
     #: figures follow late; without it, a version that the hub has is unchanged.
     compares_content: bool = False
@@ -87,12 +87,6 @@ class Stream:
     def id(self) -> str:
         """`<integration>.<dataset>`: `commercetools.inventory`."""
         return stream_id(self.integration, self.dataset.name)
-
-    def resolved(self, request: SyncRequest) -> SyncRequest:
-        """Say what *request* reads: a delta of a source that cannot be asked for changes is a full read."""
-        if request.mode is Mode.DELTA and not self.reads_windows:
-            return msgspec.structs.replace(request, full=True)
-        return request
 
     def lease(self, shard: str) -> LeaseKey:
         """Name the lease, and the watermark, of one of its shards."""

@@ -87,6 +87,8 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     paging: Paging = Paging()
     #: Without it, every run reads everything.
     changed_since: ChangedSince | None = None
+    #: Without `changed_since`: whether the list may be empty. If not, a run that finds no records is put on hold.
+    may_be_empty: bool = False
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -128,6 +128,7 @@ def _stream_of(declaration: Declaration) -> Stream:
         # A declared source is read in one range.
         can_be_cut=False,
         reads_windows=declaration.read.changed_since is not None,
+        may_be_empty=declaration.read.may_be_empty,
         compares_content=declaration.identity.compare == "content",
     )
     names = [column.name for column in stream.columns]

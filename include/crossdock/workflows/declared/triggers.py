@@ -78,12 +78,14 @@ class WorkflowTriggers:
 
 
 def _given(workflow: Workflow, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what the event does not have, where there is a default for it."""
-    return {
-        name: value
-        for name, value in params.items()
-        if value is not None or "default" not in workflow.params.get(name, {})
-    }
+    """Leave out what the event does not have, where there is a default for it, and the param does not take null."""
+
+    def is_default(name: str) -> bool:
+        schema = workflow.params.get(name, {})
+        types = schema.get("type")
+        return "default" in schema and types is not None and types != "null" and "null" not in types
+
+    return {name: value for name, value in params.items() if value is not None or not is_default(name)}
 
 
 def document_of(event: Event) -> dict[str, Any]:
