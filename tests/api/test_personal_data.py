@@ -395,8 +395,13 @@ def test_a_record_as_its_source_sent_it_is_masked_as_a_whole(hub: Hub) -> None:
         ((item_id,),) = query(store, "SELECT item_id FROM quarantine_item WHERE record_id = 'a'")
         seen = {name: hub.call("GET", f"/v1/quarantine/{item_id}", name) for name in ("vera", "dora", "otto")}
         page = hub.call("GET", f"/pages/quarantine/{item_id}", "vera")
+        # What failed is a field that nothing declares.
+        Triage(store).sync(entry(id="b", countedBy=f"{EMAIL}\u0000"))
+        lists = [hub.call("GET", path, "vera").text for path in ("/v1/quarantine", "/v1/quarantine-causes")]
         query(store, "DELETE FROM quarantine_item RETURNING 1")
 
     assert [EMAIL in answer.text for answer in seen.values()] == [False, False, True]
     assert seen["vera"].json()["failures"][0]["value"] == "-3, 9"
     assert EMAIL not in page.text
+    assert all("countedBy" in text or "text_is_storable" in text for text in lists)
+    assert EMAIL not in "".join(lists)
