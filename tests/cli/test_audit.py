@@ -31,12 +31,13 @@ def test_an_entry_of_an_earlier_version_is_shown_as_it_is(hub: Hub, store: Store
 
 
 def test_what_somebody_did_with_a_command_is_read_with_another(hub: Hub, store: Store) -> None:
-    """`show` reveals nothing of stock: only what is personal is on record."""
+    """Also that it was looked at: what a source sends may name a person."""
     (item_id,) = rejected(store, 1)
     hub("quarantine", "show", item_id)
     hub("quarantine", "discard", item_id, "--reason", "no longer sold")
 
-    (entry,) = hub("audit", "list", "--json").document["entries"]
+    looked, entry = sorted(hub("audit", "list", "--json").document["entries"], key=lambda each: each["entry_id"])
+    assert (looked["actor"], looked["act"]) == ("airflow:otto", "personal_data.reveal")
     assert (entry["actor"], entry["act"], entry["detail"]) == (
         "airflow:otto",
         "quarantine.discard",

@@ -11,8 +11,9 @@ from crossdock.core.settings import RENAMED, Settings
 PROJECT = Path(__file__).parents[2]
 _NAME = re.compile(r"\bHUB_[A-Z0-9]+(?:_[A-Z0-9]+)*\b")
 OURS = {f"HUB_{name.upper()}" for name in Settings.model_fields}
-#: A deployment of its own needs no other names and no other place, and its processes write no log files.
-NOT_IN_COMPOSE = {"HUB_ID_PREFIX", "HUB_STORE_CONNECTION", "HUB_PROCESS_LOGS"}
+#: A deployment of its own needs no other names and no other place, its processes write no log files, and logins of a local stack
+#: are none of its own.
+NOT_IN_COMPOSE = {"HUB_ID_PREFIX", "HUB_STORE_CONNECTION", "HUB_PROCESS_LOGS", "HUB_LOGINS"}
 
 
 def names(paths: Iterable[Path]) -> set[str]:

@@ -440,7 +440,7 @@ class TestAnswers:
     def test_the_message_of_a_refusal_is_one_short_line(self, body: bytes, message: str) -> None:
         """It goes into logs and pages; the system must not be able to inject lines there."""
         with RawServer(answer(body, "404 Not Found")) as server:
-            error = _fails(server.client(), SystemRefused, "Check the address and the project")
+            error = _fails(server.client(), SystemRefused, "Check the address of the connection")
 
         assert f"GET /thing: {message} Check" in str(error)
 

@@ -89,14 +89,13 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
     with store.transaction() as work:
         found = executions.status(work, flows, execution_id)
         workflow = flows.of(work, found.execution.flow).workflow
-        rows = engine.steps_of(work, execution_id)
-        runs = engine.runs_of(work, execution_id)
+        has_run = found.execution.driver is Driver.DAG or bool(engine.runs_of(work, execution_id))
         dead = dead_letters.last_of_subject(work, FAILED_EXECUTIONS, WORKFLOW_FAILED.name, execution_id)
         asked = decisions.find(work, about=execution_id, limit=1)
         decided = decisions.find(work, about=execution_id, is_open=False)
         words = service.words_of_cancellation(work, found.execution)
         deployed = repository.deployments(work, [found.workflow_id])
-    of = found.execution
+    of, rows = found.execution, found.made
     outputs = {row.step: row.output for row in rows if row.direction is Direction.ACT and row.output}
     is_shown = personal_data.reveal(
         store, caller, f"execution/{execution_id}", [of.input, outputs, {"reason_given": words}], None
@@ -115,7 +114,7 @@ def execution(request: Request, store: OpenStore, caller: Viewer, execution_id: 
         params=of.input if is_shown else None,
         outputs=outputs if is_shown else {},
         # Its task `begin` has not said so yet, or did.
-        dag_run=(workflow_dag(found.workflow_id), found.run_id) if runs or of.driver is Driver.DAG else None,
+        dag_run=(workflow_dag(found.workflow_id), found.run_id) if has_run else None,
         dead_letter=dead.dead_letter_id if dead else None,
         decides_about=_decides_about(of, has_question=bool(asked)),
         decided=decided,

@@ -70,6 +70,8 @@ class Status:
     run_id: str
     state: State
     steps: tuple[StepStatus, ...]
+    #: Those that the engine made, and their undo, in the order in which they began.
+    made: tuple[StepProgress, ...] = ()
     #: Of one that is undone: the steps that wrote, and stay, because they have no undo.
     not_undone: tuple[str, ...] = ()
 
@@ -163,8 +165,8 @@ def status(work: Work, flows: Flows, execution_id: str) -> Status:
     """
     execution = engine_repository.get(work, execution_id)
     flow = _flow_of(work, flows, execution)
-    progress = progress_of(engine_repository.steps_of(work, execution_id))
-    shown = flow.way(execution, progress).shown
+    made = engine_repository.steps_of(work, execution_id)
+    shown = flow.way(execution, progress_of(made)).shown
     state = state_of(execution)
     reached = {each.step for each in shown}
     #: What a way that has ended did not come to, it will not come to.
@@ -178,6 +180,7 @@ def status(work: Work, flows: Flows, execution_id: str) -> Status:
         run_id=run_id_of(execution),
         state=state,
         steps=tuple(map(_step_status, (*shown, *never))),
+        made=tuple(made),
         not_undone=_not_undone(flow, execution, shown),
     )
 
