@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Path, Query
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from crossdock.api.access import guard
 from crossdock.api.airflow_lookups import AirflowUnavailable
 from crossdock.api.dependencies import OpenStore
-from crossdock.api.failed_tasks import FailedTask, RetryingTask, failed_tasks, retrying_tasks
+from crossdock.api.failed_tasks import failed_tasks, retrying_tasks
 from crossdock.api.integration_health import CallsDocument
 from crossdock.api.pagination import Limit, RowCursor, cursor_like, cursor_of_row, place_of_row
 from crossdock.api.problems import ProblemDocument
@@ -27,6 +28,8 @@ from crossdock.sync import landing, ledger, run_rows_repository
 from crossdock.sync.ledger import Run
 from crossdock.sync.model import Counts, Mode, RunState
 from crossdock.sync.run_rows_repository import Outcome, Row
+
+T = TypeVar("T")
 
 router = Router(prefix="/runs", tags=["runs"])
 
@@ -204,24 +207,16 @@ def show_run(store: OpenStore, run_id: RunId) -> RunDetailDocument:
         expected_records=run.expected_records,
         landed=landed,
         calls=CallsDocument.of(usage),
-        failed_tasks=[FailedTaskDocument(**task._asdict()) for task in _failed_of(run)],
-        retries=[RetryDocument(**task._asdict()) for task in _retries_of(run)],
+        failed_tasks=[FailedTaskDocument(**task._asdict()) for task in _tasks_of(run, RunState.FAILED, failed_tasks)],
+        retries=[RetryDocument(**task._asdict()) for task in _tasks_of(run, RunState.RUNNING, retrying_tasks)],
     )
 
 
-def _failed_of(run: Run) -> list[FailedTask]:
-    if run.state is not RunState.FAILED or not (run.dag_id and run.dag_run_id):
-        return []
-    with suppress(AirflowUnavailable):
-        return failed_tasks(run.dag_id, run.dag_run_id, run.shard)
-    return []
-
-
-def _retries_of(run: Run) -> list[RetryingTask]:
-    if run.state is not RunState.RUNNING or not (run.dag_id and run.dag_run_id):
-        return []
-    with suppress(AirflowUnavailable):
-        return retrying_tasks(run.dag_id, run.dag_run_id, run.shard)
+def _tasks_of(run: Run, state: RunState, find: Callable[[str, str, str], list[T]]) -> list[T]:
+    """Find tasks of a run that is in *state*; none where Airflow does not answer."""
+    if run.state is state and run.dag_id and run.dag_run_id:
+        with suppress(AirflowUnavailable):
+            return find(run.dag_id, run.dag_run_id, run.shard)
     return []
 
 

@@ -100,7 +100,8 @@ def run(request: Request, store: OpenStore, caller: Viewer, run_id: RunId) -> HT
         before = ledger.before(work, found)
         steps = run_steps_repository.steps_of(work, run_id)
         calls = call_metrics.usage_of_run(work, run_id)
-        landed = sum(page.records for page in landing.pages_of(work, run_id))
+        # Shown of a failed run only: a large one has thousands of pages.
+        pages = landing.pages_of(work, run_id) if found.state is RunState.FAILED else []
     return show(
         request,
         caller,
@@ -111,7 +112,7 @@ def run(request: Request, store: OpenStore, caller: Viewer, run_id: RunId) -> HT
         before=before,
         waterfall=_waterfall(found, steps),
         calls=calls,
-        landed=landed,
+        landed=sum(page.records for page in pages),
         **_failure_of(found.dag_id, found.dag_run_id, state=found.state, shard=found.shard),
     )
 
